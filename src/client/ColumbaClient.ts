@@ -1,7 +1,7 @@
 /**
- * The typed client that other Effect programs import. Calls fail with typed errors; those that are safe to repeat are
- * repeated for a while first. Streams do not end when the connection does: they reconnect by themselves, after a growing
- * and scattered wait, and go on after the last item they gave out. Runs in browsers too.
+ * The typed client that other Effect programs import. Calls fail with typed errors; calls that are safe to repeat are
+ * repeated for a while first. Streams outlive a lost connection: they reconnect automatically, after a growing and
+ * randomised wait, and resume after the last item they returned. Runs in browsers too.
  */
 import { Cause, Context, Deferred, Duration, Effect, Layer, Queue, Redacted, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
@@ -28,48 +28,52 @@ import type { Files } from "./upload.ts"
 export type { Files, Upload, UploadFailure } from "./upload.ts"
 
 export interface ColumbaClientOptions {
-  /** Where Columba listens: `http://host:port` or `https://…`. */
+  /** The address of Columba: `http://host:port` or `https://…`. */
   readonly url: string
-  /** Where the server asks for one. */
+  /** The API key, if the server requires one. */
   readonly apiKey?: string | Redacted.Redacted | undefined
   /**
-   * For how long a call that is safe to repeat is repeated while no answer comes or the database is away; zero: it is
-   * not. Reads are safe, and so is what takes an `idempotencyKey`: where the caller gives none, the client makes one.
+   * How long a call that is safe to repeat is repeated while no answer comes or the database is unavailable; zero: it
+   * is not repeated. Reads are safe, and so are calls with an `idempotencyKey`: if the caller sets none, the client
+   * generates one.
    */
   readonly retryFor?: Duration.Input | undefined
-  /** Is told each time that a stream is to be opened again, with the reason: nothing else shows that it stands still. */
+  /**
+   * Called each time a stream is about to be reopened, with the reason: nothing else shows that the stream is
+   * interrupted.
+   */
   readonly onReconnect?: ((reason: Interruption | LogReset) => void) | undefined
 }
 
 export interface WebSocketOptions extends ColumbaClientOptions {
-  /** For a runtime that has none, such as Node 20: the class `WebSocket` of the package `ws`. */
+  /** For a runtime without WebSockets, such as Node 20: the class `WebSocket` of the package `ws`. */
   readonly webSocket?: (new(url: string) => Socket.WebSocketLike) | undefined
 }
 
-/** A server that restarts is back within it, and a caller that waits for an answer still does. */
+/** Long enough for a server to restart, and short enough for a caller that waits for an answer. */
 const retryForDefault = Duration.seconds(15)
 
-/** What a stream can end with; all else is waited out. */
+/** The failures that can end a stream; the stream retries after all others. */
 export type StreamFailure = PositionInvalid | EventsExpired | LogReset | Unauthorized | Forbidden
 
-/** How a device is logged in: by QR code, unless it says otherwise; a pairing code needs the phone's number. */
+/** How a device is logged in: by QR code by default; a pairing code needs the phone's number. */
 export interface LoginOptions {
   readonly id: DeviceId
   readonly method?: LoginWay
   readonly phone?: Redacted.Redacted
 }
 
-/** Where and what a stream of events reads. */
+/** The start and the filter of a stream of events. */
 export interface FollowOptions {
-  /** A position that an earlier item or page named, or `beginning`. */
+  /** A position from an earlier item or page, or `beginning`. */
   readonly after?: Position | undefined
   readonly device?: DeviceId | undefined
   readonly kinds?: ReadonlyArray<string> | undefined
   /**
-   * What to do when the server's log went back, because an older copy of its database was restored: end with
-   * `LogReset` (the default), or go on after the newest position of this stream that the log still accepts. Nothing is
-   * missed then; events may come again, under their ids, and some of those given out are no longer in the log. If it
-   * accepts none, the stream goes on with only what comes.
+   * The reaction when the server's log went back, because an older copy of its database was restored: end with
+   * `LogReset` (the default), or resume after the newest position of this stream that the log still accepts. Then
+   * nothing is missed; events may come again, under their ids, and some of those already returned are no longer in the
+   * log. If the log accepts none, the stream continues with new events only.
    */
   readonly onReset?: "fail" | "resume" | undefined
 }
@@ -87,15 +91,15 @@ export type LoginStreamFailure =
 export interface Columba extends Calls {
   readonly events: Calls["events"] & {
     /**
-     * Replays what follows `after`, then goes on live; without `after`, what comes from now on. Over lost connections
-     * no event is missing and none comes twice. Heartbeats say how far everything has been given out.
+     * Replays the events after `after`, then continues live; without `after`, only new events. Across lost connections
+     * no event is missing and none comes twice. Heartbeats show how far everything has been returned.
      */
     readonly follow: (options?: FollowOptions) => Stream.Stream<EventsItem, StreamFailure>
   }
   readonly files: Files
   /**
-   * Logs a device in: the steps of its login, the current one first, to the last one. Leaving the stream leaves the login,
-   * and so does a lost connection, with which this stream fails: a login that is begun again shows another code.
+   * Logs a device in: the steps of its login, from the current one to the last one. Leaving the stream leaves the
+   * login. A lost connection does too, and fails this stream: a login that is begun again shows another code.
    */
   readonly login: (asked: LoginOptions) => Stream.Stream<LoginStep, LoginStreamFailure>
   /** Every device, `Synced`, then changes; after a lost connection, or a log that went back, every device again. */
@@ -113,7 +117,7 @@ export class ColumbaClient extends Context.Service<ColumbaClient, Columba>()("co
       Layer.provide([webSocketConstructor(options.webSocket), RpcSerialization.layerNdjson])
     )
 
-  /** Over plain HTTP requests, for networks that let no WebSocket through. */
+  /** Over plain HTTP requests, for networks that block WebSockets. */
   static readonly layerHttp = (options: ColumbaClientOptions): Layer.Layer<ColumbaClient> =>
     layerWith(options).pipe(
       Layer.provide(RpcClient.layerProtocolHttp({ url: `${trimmed(options.url)}${rpcHttpPath}` })),
@@ -152,31 +156,31 @@ const webSocketConstructor = (given: WebSocketOptions["webSocket"]) =>
     : Layer.succeed(Socket.WebSocketConstructor, (url) => new given(url))
 
 const noWebSocket =
-  "This runtime has no WebSocket: give one as `webSocket`, such as that of the package ws, or use plain requests"
+  "This runtime has no WebSocket: pass one as `webSocket`, such as that of the package ws, or use plain requests"
 
-/** Tells of new connections of the WebSocket. */
+/** Notifies of new connections of the WebSocket. */
 class Connections extends Context.Service<Connections, {
   /** Has one element after a new connection. */
   readonly opened: Queue.Dequeue<void>
-  /** Returns once there is another one than now. */
+  /** Returns once there is a newer connection than now. */
   readonly next: Effect.Effect<void>
 }>()("columba/client/Connections") {}
 
 const makeConnections = Effect.map(Queue.sliding<void>(1), (opened) => {
   let next = Deferred.makeUnsafe<void>()
-  const tell = Effect.sync(() => {
+  const notify = Effect.sync(() => {
     Queue.offerUnsafe(opened, undefined)
     Deferred.doneUnsafe(next, Effect.void)
     next = Deferred.makeUnsafe()
   })
   return Context.make(Connections, { opened, next: Effect.suspend(() => Deferred.await(next)) }).pipe(
-    Context.add(RpcClient.ConnectionHooks, { onConnect: tell, onDisconnect: Effect.void })
+    Context.add(RpcClient.ConnectionHooks, { onConnect: notify, onDisconnect: Effect.void })
   )
 })
 
 /**
- * A server with keys closes a WebSocket by which no request with a key comes soon. So that an idle client keeps its
- * connection, each new one begins with a request.
+ * A server with keys closes a WebSocket that sends no request with a key soon. Each new connection therefore begins
+ * with a request, so that an idle client keeps it.
  */
 const presentKey = Layer.effectDiscard(Effect.gen(function*() {
   const { opened } = yield* Connections
@@ -222,7 +226,7 @@ const follow = (
         Stream.catchTag("LogReset", (error) => {
           const next = options.onReset === "resume" ? earlier.takeNewest() : null
           after = next ?? error.head
-          // At once: these are few, and each is refused or accepted for good.
+          // Reopened at once: the earlier positions are few, and each is refused or accepted for good.
           return next === null ? Stream.fail(error) : open()
         })
       )

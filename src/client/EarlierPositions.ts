@@ -1,6 +1,6 @@
 /**
- * Positions that a stream has passed: many of late, few of long ago. When the log went back, a stream resumes after the
- * newest of them that the log still accepts.
+ * Positions that a stream has passed: many recent ones, few older ones. When the log went back, a stream resumes after
+ * the newest of them that the log still accepts.
  */
 import type { Position } from "../domain/Ids.ts"
 
@@ -11,8 +11,8 @@ interface Passed {
 }
 
 /**
- * How often the index of a position can be halved is its level; two positions are kept per level. So between a
- * position and the one kept before it lie at most three times as many as have come since, and a stream that runs for
+ * The level of a position is how often its index can be halved; two positions are kept per level. Between a position
+ * and the kept one before it therefore lie at most three times as many as have come since, and a stream that runs for
  * years keeps about a hundred.
  */
 export class EarlierPositions {
@@ -25,7 +25,7 @@ export class EarlierPositions {
     this.#levels[level] = [...(this.#levels[level] ?? []), { index, position }].slice(-2)
   }
 
-  /** The newest one, which is then kept no longer; null if there is none. */
+  /** Removes and returns the newest one; null if there is none. */
   takeNewest(): Position | null {
     let newest: Passed | null = null
     for (const kept of this.#levels) {

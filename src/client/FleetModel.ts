@@ -1,7 +1,7 @@
 /**
- * All devices as the dashboard and the terminal show them, kept from the items of `WatchDevices`: pure, and made for ten
- * thousand devices and hundreds of changes a second. A row that has not changed stays the same object, so it is not drawn
- * again.
+ * All devices as the dashboard and the terminal show them, built from the items of `WatchDevices`: pure, and made for
+ * ten thousand devices and hundreds of changes a second. A row that has not changed stays the same object, so it is
+ * not drawn again.
  */
 import type { WatchItem } from "../contracts/EventPayloads.ts"
 import type { Device } from "../domain/Device.ts"
@@ -14,9 +14,9 @@ export interface DeviceRow {
   readonly gateway: string
   readonly phone: string | null
   readonly state: DeviceState
-  /** When it came into the state, or its row was changed last. */
+  /** When the device came into its state, or its row was last changed. */
   readonly since: string
-  /** What a search looks at, in lower case. */
+  /** The text that a search looks at, in lower case. */
   readonly words: string
   /** Orders names as people do: `Desk 9` before `Desk 10`. */
   readonly order: string
@@ -31,7 +31,7 @@ export interface FleetView {
   readonly rows: ReadonlyArray<DeviceRow>
   readonly byId: ReadonlyMap<DeviceId, DeviceRow>
   readonly counts: Counts
-  /** Those that do not come back by themselves, the worst first. */
+  /** Devices that do not recover without a person, the worst first. */
   readonly needy: ReadonlyArray<DeviceRow>
   readonly gateways: ReadonlyArray<string>
 }
@@ -47,7 +47,7 @@ const none: Counts = {
   Inactive: 0
 }
 
-/** How much a device needs a person: 0 for not at all, the largest first. */
+/** How much a device needs a person: 0 for not at all; higher is more urgent. */
 export const rankNeed = ({ state }: Pick<DeviceRow, "state">): number => {
   switch (state._tag) {
     case "Quarantined":
@@ -79,12 +79,14 @@ export class FleetModel {
   readonly #needy = new Set<DeviceId>()
   readonly #gateways = new Set<string>()
   #rows: ReadonlyArray<DeviceRow> = []
-  /** Where each device is among the rows. */
+  /** The index of each device among the rows. */
   #places = new Map<DeviceId, number>()
   #unsorted = false
   #synced = false
 
-  /** A change of state costs the same however many devices there are, but for one copy of the list per call. */
+  /**
+   * The cost of a change of state does not grow with the number of devices, except for one copy of the list per call.
+   */
   apply(items: Iterable<WatchItem>): FleetView {
     const changed = new Set<DeviceId>()
     for (const item of items) {
@@ -109,7 +111,7 @@ export class FleetModel {
     }
   }
 
-  /** The row that an item makes; null where it makes none. */
+  /** The new row of an item; null if the item changes none. */
   #next(item: WatchItem): DeviceRow | null {
     if (item._tag === "Synced") this.#synced = true
     if (item._tag === "Device") return fromDevice(item.device)

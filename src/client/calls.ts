@@ -1,6 +1,6 @@
 /**
- * The client's calls, derived from the table of operations: `Devices.Edit` becomes `devices.edit({ id, name })`.
- * A call fails with the operation's own errors, those of authorization, or `RpcClientError` where no answer came.
+ * The client's calls, derived from the table of operations: `Devices.Edit` becomes `devices.edit({ id, name })`. A
+ * call fails with the operation's own errors, those of authorization, or `RpcClientError` if no answer came.
  */
 import { Cause, Clock, Duration, Effect } from "effect"
 import type { Rpc, RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
@@ -14,7 +14,7 @@ export type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcCli
 
 type Input<Op extends AnyOperation> = Rpc.PayloadConstructor<Op["rpc"]>
 
-/** The payload may be left out where no field is required. */
+/** The payload is optional if no field is required. */
 type Call<Op extends AnyOperation> = (
   ...payload: {} extends Input<Op> ? [payload?: Input<Op>] : [payload: Input<Op>]
 ) => Effect.Effect<
@@ -30,12 +30,12 @@ export type Calls = {
 
 type ErasedCall = (payload: object) => Effect.Effect<unknown, RpcClientError.RpcClientError>
 
-/** The compiler cannot see in a loop that a name and its RPC belong together, so the loop works on erased forms. */
+/** In a loop the compiler cannot see that a name and its RPC belong together, so the loop works on erased types. */
 export const makeCalls = (rpc: Rpcs, retryFor: Duration.Duration, isClosed: () => boolean): Calls => {
   const groups: Record<string, Record<string, ErasedCall>> = {}
   for (const operation of operations) {
     const { endpoint, group, name } = operation
-    // A union of the calls of all operations: none of its payloads is known to be this operation's.
+    // A union of the calls of all operations: the compiler cannot match a payload to this operation.
     const send = rpc[name] as ErasedCall
     const call: ErasedCall = (payload) => failWhenStopped(endWaiting(send(payload)), isClosed)
     const repeated = Duration.isZero(retryFor) ? call : repeatSafely(operation, call, retryFor)
@@ -46,7 +46,7 @@ export const makeCalls = (rpc: Rpcs, retryFor: Duration.Duration, isClosed: () =
   return groups as unknown as Calls
 }
 
-/** A read changes nothing, and what has an idempotency key is done once, however often it is asked for. */
+/** A read changes nothing, and an operation with an idempotency key is done once, however often it is requested. */
 const repeatSafely = (operation: AnyOperation, call: ErasedCall, retryFor: Duration.Duration): ErasedCall => {
   const takesKey = Object.values(operation.headers).includes("idempotencyKey")
   if (operation.endpoint.method !== "GET" && !takesKey) return call
@@ -65,13 +65,13 @@ const withKey = (payload: { readonly idempotencyKey?: string | undefined }): obj
   idempotencyKey: payload.idempotencyKey ?? makeKey()
 })
 
-/** 128 random bits. `crypto.randomUUID` is missing in pages that came over plain HTTP. */
+/** 128 random bits. `crypto.randomUUID` is missing in pages served over plain HTTP. */
 const makeKey = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 /**
- * A call whose server stopped before it answered fails like any other lost connection. Once the client is closed it is
- * interrupted.
+ * A call whose server stopped before answering fails like any other lost connection. Once the client is closed, the
+ * call is interrupted.
  */
 const failWhenStopped = <A, E, R>(
   effect: Effect.Effect<A, E, R>,

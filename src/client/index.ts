@@ -1,4 +1,4 @@
-/** `columba-client`: the client for Effect programs, and all words that cross the wire. */
+/** `columba-client`: the client for Effect programs, and all types of the wire. */
 export * from "./ColumbaClient.ts"
 export type { Calls } from "./calls.ts"
 export { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"

@@ -1,7 +1,7 @@
 /**
- * `columba-client/promise`: the same client for programs without Effect. Calls are promises, streams are async iterators,
- * and what goes in and comes out is the JSON of the HTTP API. A promise is rejected with the typed error itself: its
- * `_tag` says which.
+ * `columba-client/promise`: the same client for programs without Effect. Calls are promises, streams are async
+ * iterators, and arguments and results are the JSON of the HTTP API. A promise is rejected with the typed error
+ * itself, identified by its `_tag`.
  */
 import { Data, Deferred, Effect, ManagedRuntime, Option, Schema, Stream } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
@@ -27,7 +27,7 @@ import type { Upload, UploadFailure } from "./upload.ts"
 export { beginning } from "../domain/Ids.ts"
 
 export interface ConnectOptions extends WebSocketOptions {
-  /** `websocket` where the runtime has one or `webSocket` gives one, else `http`. */
+  /** `websocket` if the runtime has one or `webSocket` is set, otherwise `http`. */
   readonly transport?: "websocket" | "http" | undefined
 }
 
@@ -44,7 +44,7 @@ export interface CallOptions extends StreamOptions {
 /** The client was closed before the call had its answer. */
 export class ClientClosed extends Data.TaggedError("ClientClosed")<{ readonly message: string }> {}
 
-/** All that a call or a stream can fail with. */
+/** All failures of a call or a stream. */
 export type Failure =
   | Rpc.Error<AnyOperation["rpc"]>
   | LoginStreamFailure
@@ -53,12 +53,15 @@ export type Failure =
   | RequestInvalid
   | ClientClosed
 
-/** Whether a caught value is a failure of this client, and not of the program around it: its `_tag` says which. */
+/**
+ * Whether a caught value is a failure of this client, and not of the program around it. Its `_tag` identifies the
+ * failure.
+ */
 export const isFailure = (error: unknown): error is Failure =>
   error instanceof ClientClosed || error instanceof RpcClientError.RpcClientError ||
   failures.some((isOne) => isOne(error))
 
-/** One for each union of errors that is declared; `Schema.is` asks for an instance of the class. */
+/** One for each declared union of errors; `Schema.is` checks for an instance of the class. */
 const failures: ReadonlyArray<(error: unknown) => boolean> = [
   ...[...ColumbaRpcs.requests.values()].map(({ errorSchema }) => errorSchema),
   RpcAuthorization.error,
@@ -78,9 +81,9 @@ export type PromiseCalls = {
   }
 }
 
-/** Where and what a stream of events reads. */
+/** The start and the filter of a stream of events. */
 export interface PlainFollowOptions extends Pick<FollowOptions, "onReset"> {
-  /** A position that an earlier item or page named, or `beginning`; without it, only what comes from now on. */
+  /** A position from an earlier item or page, or `beginning`; without it, only new events. */
   readonly after?: string | undefined
   readonly device?: string | undefined
   readonly kinds?: ReadonlyArray<string> | undefined
@@ -90,7 +93,7 @@ const Uploaded = Schema.Struct({ id: DeviceId })
 const FollowEvents = Schema.Struct(FollowEventsFields)
 const FollowLogin = Schema.Struct(FollowLoginFields)
 
-/** The event as every reader gets it. One of a kind that a later version has added comes too, as it is stored. */
+/** The event as every reader gets it. An event of a kind added by a later version is included, as it is stored. */
 export type PlainEvent = typeof Event.Encoded
 export type PlainEventsItem =
   | { readonly _tag: "Event"; readonly event: PlainEvent; readonly position: string }
@@ -101,7 +104,7 @@ export type PlainLoginStep = typeof LoginStep.Encoded
 
 export type PlainFileToSend = typeof FileToSend.Encoded
 
-/** A `Blob` or `File` is read from where it is; a stream once, so an upload of it is not repeated. */
+/** A `Blob` or `File` is read from where it is; a stream can be read once, so its upload is not repeated. */
 export interface PlainUpload {
   readonly id: string
   readonly content: Blob | Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>
@@ -111,20 +114,21 @@ export interface PromiseColumba extends Omit<PromiseCalls, "events"> {
   readonly events: {
     readonly page: (...request: Parameters<PromiseCalls["events"]["page"]>) => Promise<PlainEventsPage>
     /**
-     * Replays what follows `after`, then goes on live. Over lost connections no event is missing and none comes twice.
-     * To go on later, keep the `position` of the last event, in one transaction with what was done about it.
+     * Replays the events after `after`, then continues live. Across lost connections no event is missing and none
+     * comes twice. To resume later, store the `position` of the last event in one transaction with the effects of that
+     * event.
      */
     readonly follow: (asked?: PlainFollowOptions, options?: StreamOptions) => AsyncIterable<PlainEventsItem>
   }
   readonly files: {
     /**
-     * Uploads a file that messages of the device can be sent with, at most 95 MB, as it is read. Its id follows from its
-     * content, so that a repeat gives the same one. Browsers send a stream only over HTTP/2, and only some of them: give
-     * them a `Blob`. In Node, `openAsBlob` makes one of a file.
+     * Uploads a file that messages of the device can be sent with, at most 95 MB, while it is read. Its id is derived
+     * from its content, so that a repeat gives the same one. Browsers send a stream only over HTTP/2, and only some of
+     * them: pass them a `Blob`. In Node, `openAsBlob` makes one of a file.
      */
     readonly upload: (asked: PlainUpload, options?: CallOptions) => Promise<PlainFileToSend>
   }
-  /** The steps of a login, the current one first, to the last one. Leaving the loop leaves the login. */
+  /** The steps of a login, from the current one to the last one. Leaving the loop leaves the login. */
   readonly login: (
     asked: typeof FollowLogin.Encoded,
     options?: StreamOptions
@@ -135,7 +139,7 @@ export interface PromiseColumba extends Omit<PromiseCalls, "events"> {
   readonly close: () => Promise<void>
 }
 
-/** Connects at the first call, and again by itself whenever the connection is lost. */
+/** Connects at the first call, and reconnects automatically whenever the connection is lost. */
 export const connect = (options: ConnectOptions): PromiseColumba => {
   const runtime = ManagedRuntime.make(chooseLayer(options))
   const closed = Deferred.makeUnsafe<void>()
@@ -202,7 +206,7 @@ export const connect = (options: ConnectOptions): PromiseColumba => {
   }
 }
 
-/** What a stream of the caller fails with is what its promise is rejected with. */
+/** The failure of the caller's stream is the one its promise is rejected with. */
 const readContent = (content: PlainUpload["content"]): Upload<unknown>["content"] =>
   content instanceof Blob || content instanceof Uint8Array
     ? content
@@ -220,7 +224,7 @@ type ErasedCall = (payload: object) => Effect.Effect<unknown, unknown>
 
 type Run = (effect: Effect.Effect<unknown, unknown, ColumbaClient>, options?: CallOptions) => Promise<unknown>
 
-/** As in `calls.ts`, the loop works on erased forms. */
+/** As in `calls.ts`, the loop works on erased types. */
 const makeCalls = (run: Run): PromiseCalls => {
   const groups: Record<string, Record<string, (payload?: object, options?: CallOptions) => Promise<unknown>>> = {}
   for (const { endpoint, group, rpc } of operations) {
@@ -242,7 +246,7 @@ const makeCalls = (run: Run): PromiseCalls => {
   return groups as unknown as PromiseCalls
 }
 
-/** What travels is JSON, in which a field that is undefined is left out. */
+/** JSON leaves out fields that are undefined. */
 const decodeAs = <A>(schema: Schema.Codec<A, unknown>) => {
   const decode = Schema.decodeUnknownEffect(schema)
   return (payload: object): Effect.Effect<A, RequestInvalid> =>

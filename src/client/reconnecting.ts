@@ -1,6 +1,6 @@
 /**
- * What the client does about a server that is away for a while: streams are opened again, and calls that are safe to
- * repeat are repeated, after a growing and scattered wait.
+ * The client's reaction to an unavailable server: streams are reopened, and calls that are safe to repeat are
+ * repeated, after a growing and randomised wait.
  */
 import { Cause, Duration, Effect, Random, Schedule, Stream } from "effect"
 import { RpcClientError } from "effect/rpc"
@@ -9,10 +9,10 @@ import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LogReset } from "../domain/MessageErrors.ts"
 
-/** After a connection was lost, the first attempt is made at once: at some moment within this time. */
+/** After a connection was lost, the first attempt is made at a random moment within this time. */
 const firstWithin = Duration.millis(250)
 
-/** The wait for the attempt after that. Each wait is this much longer than the one before it. */
+/** The first wait after that attempt. Each further wait grows by this amount. */
 const reconnectDelayMin = Duration.millis(500)
 const reconnectDelayFactor = 1.5
 
@@ -20,46 +20,47 @@ const reconnectDelayFactor = 1.5
 const reconnectDelayMax = Duration.seconds(10)
 
 /**
- * A connection that lasted this long, and no less than was waited for it, was a good one: what follows begins with an
- * attempt at once. So a server that is started again and again is asked about once a second at most by each client.
+ * Minimum duration of a connection that counts as stable, unless the wait for it was longer. After a stable connection
+ * the first attempt is made at once. A server that restarts again and again thus gets at most about one attempt per
+ * second from each client.
  */
 const stableAfter = Duration.seconds(1)
 
 /**
- * A connection on which nothing comes for so long was lost unnoticed. A WebSocket notices by its pings; a response over
- * HTTP would be waited for without end. It is three heartbeats of a stream, and longer than the server takes to answer a
+ * Maximum silence of a connection before it counts as lost. A WebSocket detects a loss by its pings; a response over
+ * HTTP would be awaited forever. It is three heartbeats of a stream, and longer than the server takes to answer a
  * call.
  */
 export const silenceMax = Duration.seconds(45)
 
 /**
- * The waits of one connection: none at first, then growing ones. Of a wait half is left to chance, and so is the moment of the
- * first attempt, so that a thousand clients of one server come back over a time that is as long as it was away. What the
- * server itself refused is not asked again at once.
+ * The waits of one connection: none at first, then growing ones. Half of a wait is random, and so is the moment of the
+ * first attempt, so that a thousand clients of one server reconnect over a time as long as its outage. A request that
+ * the server itself refused is not repeated at once.
  */
 const makeWaits = () => {
   let attempts = 0
   return (reached: boolean, lasted: number): Effect.Effect<number> =>
     Effect.map(Random.next, (chance) => {
-      const stood = lasted >= Math.max(waitBefore(attempts), Duration.toMillis(stableAfter))
-      attempts = Math.max(reached ? 2 : 1, stood ? 1 : attempts + 1)
+      const wasStable = lasted >= Math.max(waitBefore(attempts), Duration.toMillis(stableAfter))
+      attempts = Math.max(reached ? 2 : 1, wasStable ? 1 : attempts + 1)
       return attempts === 1 ? chance * Duration.toMillis(firstWithin) : waitBefore(attempts) * (1 + chance) / 2
     })
 }
 
-/** The longest, before an attempt after the first. */
+/** The longest wait before an attempt after the first. */
 const waitBefore = (attempt: number): number =>
   attempt < 2 ? 0 : Math.min(
     Duration.toMillis(reconnectDelayMin) * reconnectDelayFactor ** (attempt - 2),
     Duration.toMillis(reconnectDelayMax)
   )
 
-/** A failure by which a server that was reached says that it cannot, for now. */
+/** A failure by which a reachable server reports that it cannot serve the request for now. */
 const isAnswer = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "_tag" in error &&
   typeof error._tag === "string" && answers.has(error._tag)
 
-/** By the time between attempts: growing, scattered, and none for the first. */
+/** Depends on the time between attempts: growing and randomised waits, and none for the first. */
 export const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
   const next = makeWaits()
   let waited = 0
@@ -70,7 +71,7 @@ export const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
     })
 }))
 
-/** The longest wait before a repeat of a call: somebody waits for it, and not for long. */
+/** Maximum wait before a repeat of a call, because its caller is waiting. */
 const repeatDelayMax = Duration.seconds(2)
 
 export const repeatPolicy = Schedule.min([reconnectPolicy, Schedule.spaced(repeatDelayMax)])
@@ -78,7 +79,7 @@ export const repeatPolicy = Schedule.min([reconnectPolicy, Schedule.spaced(repea
 /** Failures that end one connection of a stream but not the stream. */
 export type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams | TooManyRequests
 
-/** Whether the same request may succeed a little later, without anybody's help. */
+/** Whether the same request may succeed a little later without intervention. */
 export const mayPass = (error: { readonly _tag: string }): boolean => passing.has(error._tag)
 
 const answers: ReadonlySet<string> = new Set(
@@ -91,7 +92,9 @@ const passing: ReadonlySet<string> = new Set([...answers, "RpcClientError" satis
 export const lost = (message: string, cause: unknown): RpcClientError.RpcClientError =>
   new RpcClientError.RpcClientError({ reason: new RpcClientError.RpcClientDefect({ message, cause }) })
 
-/** A server that stops interrupts what it works on, which arrives as an interruption that is not the caller's. */
+/**
+ * A server that stops interrupts its work in progress, which arrives as an interruption that the caller did not cause.
+ */
 export const serverStopped = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError =>
   lost("The server stopped before it was done", cause)
 
@@ -102,24 +105,27 @@ export const endWaiting = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E 
     orElse: () => Effect.fail(lost(`No answer came within ${Duration.format(silenceMax)}`, Cause.empty))
   })
 
-/** Fails a stream when nothing comes for too long. It may read ahead: what is to be known of items handed out is noted after it. */
+/**
+ * Fails a stream that is silent for too long. It may read ahead, so anything that must follow the consumer is recorded
+ * downstream of it.
+ */
 export const endSilence = <A, E>(stream: Stream.Stream<A, E>): Stream.Stream<A, E | RpcClientError.RpcClientError> =>
   Stream.timeoutOrElse(stream, {
     duration: silenceMax,
     orElse: () => Stream.fail(lost("Nothing came, not even a heartbeat", Cause.empty))
   })
 
-/** What a stream knows of its client. */
+/** A stream's view of its client. */
 export interface Connection {
   readonly isClosed: () => boolean
   readonly onReconnect: ((reason: Interruption | LogReset) => void) | undefined
-  /** Returns once there is a new connection; never where each request has one of its own. */
+  /** Returns once there is a new connection; never if each request has one of its own. */
   readonly connected: Effect.Effect<void>
 }
 
 /**
- * Opens the stream again, whenever it ends or fails for a reason that may pass or that `passes` accepts: after a wait, or as
- * soon as there is a new connection. Once the client is closed nothing can be opened: the stream is interrupted.
+ * Reopens the stream whenever it ends or fails for a reason that may pass or that `passes` accepts: after a wait, or
+ * as soon as there is a new connection. Once the client is closed nothing can be opened: the stream is interrupted.
  */
 export const resuming = <A, E extends { readonly _tag: string }>(
   open: () => Stream.Stream<A, E | Interruption>,
@@ -135,7 +141,7 @@ export const resuming = <A, E extends { readonly _tag: string }>(
     Stream.retry(reopening(passes, connection))
   ) as Stream.Stream<A, Exclude<E, Interruption>>
 
-/** Waits itself, because a new connection ends the wait. A stream that has handed out something begins anew with it. */
+/** Waits itself, because a new connection ends the wait. After a stream has returned an item, the waits begin anew. */
 const reopening = (passes: (error: { readonly _tag: string }) => boolean, { connected, onReconnect }: Connection) =>
   Schedule.fromStep(Effect.sync(() => {
     const next = makeWaits()

@@ -1,6 +1,6 @@
 /**
- * Uploading a file to send: one HTTP request, whichever transport the calls take. The content goes through as it is read
- * and is never held whole.
+ * Uploading a file to send: one HTTP request, whichever transport the calls use. The content is streamed and never
+ * held whole.
  */
 import { ByteSize, Clock, Duration, Effect, Redacted, Schema, Stream } from "effect"
 import { FetchHttpClient, HttpBody, HttpClient, HttpClientRequest } from "effect/http"
@@ -15,13 +15,13 @@ import { fileBytesMax } from "../domain/OutgoingFile.ts"
 import { FileTooLarge } from "../domain/SendErrors.ts"
 import { lost, mayPass, repeatPolicy, silenceMax } from "./reconnecting.ts"
 
-/** The server gives up after `uploadTimeout`, and its answer has to come. */
+/** The server's `uploadTimeout`, plus time for its answer to arrive. */
 const answerTimeout = Duration.sum(uploadTimeout, silenceMax)
 
 /** The server's own answers have a few hundred bytes. */
 const answerBytesMax = ByteSize.kibibytes(64)
 
-/** The answers of an upload that are errors, by their `_tag`. */
+/** The errors that an upload can be answered with, by their `_tag`. */
 export const UploadError = Schema.Union([
   ...uploadErrors,
   Unauthorized,
@@ -33,7 +33,7 @@ export const UploadError = Schema.Union([
 
 export type UploadFailure = typeof UploadError.Type | RpcClientError.RpcClientError
 
-/** A `Blob` or `File` is read from where it is; a stream once, so an upload of it is not repeated. */
+/** A `Blob` or `File` is read from where it is; a stream can be read once, so its upload is not repeated. */
 export interface Upload<E = never> {
   readonly id: DeviceId
   readonly content: Blob | Uint8Array | Stream.Stream<Uint8Array, E>
@@ -41,14 +41,15 @@ export interface Upload<E = never> {
 
 export interface Files {
   /**
-   * Uploads a file that messages of the device can be sent with, at most 95 MB. Its id follows from its content, so that
-   * a repeat gives the same one. Browsers send a stream only over HTTP/2, and only some of them: give them a `Blob`.
+   * Uploads a file that messages of the device can be sent with, at most 95 MB. Its id is derived from its content, so
+   * that a repeat gives the same one. Browsers send a stream only over HTTP/2, and only some of them: pass them a
+   * `Blob`.
    */
   readonly upload: <E = never>(asked: Upload<E>) => Effect.Effect<FileToSend, UploadFailure | E>
 }
 
 export interface FilesOptions {
-  /** Of the server, without a slash at its end. */
+  /** The server's URL, without a slash at its end. */
   readonly url: string
   readonly apiKey: string | Redacted.Redacted | undefined
   readonly retryFor: Duration.Duration
@@ -84,7 +85,7 @@ export const makeFiles = (options: FilesOptions): Effect.Effect<Files> =>
           ),
           Stream.tapError((error) => Effect.sync(() => void (failure = error)))
         )
-        // Why the content could not be read says more than the request that broke off for it.
+        // The reason why the content could not be read is more useful than the failure of the interrupted request.
         return Effect.mapError(post(id, HttpBody.stream(body, octets)), (error) => failure ?? error)
       })
 
@@ -116,11 +117,11 @@ const readKey = (key: string | Redacted.Redacted): string => Redacted.isRedacted
 const readFile = Schema.decodeUnknownEffect(Schema.fromJsonString(FileToSend))
 const readError = Schema.decodeUnknownEffect(Schema.fromJsonString(UploadError))
 
-/** What is no answer of Columba, but of something between, is told like a lost connection. */
+/** An answer that is not Columba's, but from something in between, is reported like a lost connection. */
 const readAnswer = Effect.fnUntraced(function*(response: HttpClientResponse.HttpClientResponse) {
   const text = yield* response.stream.pipe(
     Stream.mapError((error) => lost(error.message, error)),
-    Stream.limitBytes(answerBytesMax, () => Stream.fail(lost("The answer is longer than any of Columba", undefined))),
+    Stream.limitBytes(answerBytesMax, () => Stream.fail(lost("The answer is longer than any of Columba's", undefined))),
     Stream.decodeText,
     Stream.mkString
   )

@@ -1,7 +1,7 @@
 /**
- * The public HTTP API, derived from the table of operations. Unknown fields of a request are refused: a misspelt filter
- * must not quietly become no filter. The order of the middlewares matters: authorization is outermost, so that a caller
- * without a key learns nothing about what a request may contain.
+ * The public HTTP API, derived from the table of operations. Unknown fields of a request are refused: a misspelt
+ * filter must not silently mean no filter. The order of the middlewares matters: authorization is outermost, so that a
+ * caller without a key learns nothing about the form of a request.
  */
 import { Array } from "effect"
 import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
@@ -41,7 +41,7 @@ export const Api = HttpApi.make("columba")
     ),
     HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
-      "Messages in and out, as stored."
+      "Stored messages, incoming and outgoing."
     ),
     HttpApiGroup.make("files").add(uploadEndpoint).annotate(OpenApi.Description, "Files to send."),
     HttpApiGroup.make("schedules").add(...Array.map(scheduleOperations, ({ endpoint }) => endpoint)).annotate(
@@ -51,7 +51,7 @@ export const Api = HttpApi.make("columba")
     HttpApiGroup.make("media").add(mediaEndpoint).annotate(OpenApi.Description, "The files of messages."),
     HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
-      "Intervals in which a device could not hear."
+      "Intervals in which a device could not receive."
     ),
     HttpApiGroup.make("events").add(eventsEndpoint).annotate(OpenApi.Description, "The log: every fact, in order."),
     HttpApiGroup.make("subscriptions").add(...Array.map(subscriptionOperations, ({ endpoint }) => endpoint)).annotate(
@@ -68,7 +68,7 @@ export const Api = HttpApi.make("columba")
     ),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
-      "The process that answers."
+      "The answering process."
     )
   )
   .prefix(apiPrefix)

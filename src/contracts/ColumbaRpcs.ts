@@ -1,6 +1,6 @@
 /**
- * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the streams that
- * HTTP cannot offer as well. `columba-client` wraps this group for other programs.
+ * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the streams that HTTP
+ * cannot offer as well. `columba-client` wraps this group for other programs.
  */
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
@@ -17,13 +17,16 @@ const StreamErrors = Schema.Union([EventsExpired, LogReset, StorageUnavailable, 
 const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])
 
 const streams = RpcGroup.make(
-  /** Every device, then its changes. Ends only by failure or with its reader. */
+  /** Every device, then its changes. Ends only with a failure or with its reader. */
   Rpc.make("WatchDevices", { success: WatchItem, error: StreamErrors, stream: true }),
-  /** Replay from the log, then live, without hole or double at the switch. Ends only by failure or with its reader. */
+  /**
+   * Replay from the log, then live, without missing or repeating an event at the switch. Ends only with a failure or
+   * with its reader.
+   */
   Rpc.make("Events", { payload: FollowEventsFields, success: EventsItem, error: EventsErrors, stream: true })
 ).annotateRpcs(RequiredScope, "read").annotateRpcs(RequiredReach, "filter")
 
-/** The steps of a login, its current one first, to the last one. Who leaves may be the last caller: that cancels it. */
+/** The steps of a login, from the current one to the last one. If the last caller leaves, the login is cancelled. */
 const login = RpcGroup.make(
   Rpc.make("Login", {
     payload: FollowLoginFields,
@@ -38,6 +41,6 @@ export const ColumbaRpcs = RpcGroup.make(...Array.map(operations, ({ rpc }) => r
   .merge(login)
   .middleware(RpcAuthorization)
 
-/** Where the server offers them. The HTTP form takes the trailing slash or leaves it. */
+/** The path of the RPCs on the server. Over HTTP it works with and without a trailing slash. */
 export const rpcHttpPath = "/rpc"
 export const rpcWebSocketPath = "/rpc/ws"

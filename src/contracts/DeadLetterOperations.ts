@@ -9,7 +9,7 @@ import { deadLetter } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import { PageLimit } from "./Paging.ts"
 
-/** More at once is better all of them. */
+/** For more at once, a caller leaves `ids` out, which means all. */
 const idsMax = 1_000
 
 const Ids = Schema.Array(DeadLetterId).check(Schema.isBetweenLength(1, idsMax))
@@ -17,11 +17,11 @@ const Ids = Schema.Array(DeadLetterId).check(Schema.isBetweenLength(1, idsMax))
 const DeadLetterList = Schema.Struct({
   items: Schema.Array(DeadLetter),
   next: Schema.Null,
-  total: Schema.Int.annotate({ description: "How many there are, listed or not" })
+  total: Schema.Int.annotate({ description: "How many there are in total, including those not listed" })
 }).annotate({ identifier: "DeadLetterList" })
 
 const Changed = Schema.Struct({
-  ids: Schema.Array(Schema.String).annotate({ description: "Those that were there; the others were not" })
+  ids: Schema.Array(Schema.String).annotate({ description: "The ids that were found; the others did not exist" })
 }).annotate({ identifier: "DeadLettersChanged" })
 
 const errors = [DeadLettersUnavailable, StorageUnavailable] as const
@@ -32,7 +32,7 @@ export const deadLetterOperations = [
     reach: "fleet",
     summary: "List dead letters",
     description:
-      "Incoming messages that could not be handled, the oldest first, and why. Looking at them changes nothing.",
+      "Incoming messages that could not be handled, the oldest first, and why. Reading them changes nothing.",
     query: { limit: Schema.optionalKey(PageLimit) },
     success: DeadLetterList,
     example: { items: [deadLetter], next: null, total: 1 },
@@ -43,8 +43,8 @@ export const deadLetterOperations = [
     reach: "fleet",
     summary: "Try dead letters again",
     description:
-      "They go back to the queue that they came from, to be handled again from the first attempt. Without `ids` all that " +
-      "are there, up to 10,000. A handler that has handled one before does not handle it again.",
+      "Returns them to the queue that they came from, to be handled again from the first attempt. Without `ids` all " +
+      "of them, up to 10,000. A handler that has handled one before does not handle it again.",
     body: { ids: Schema.optionalKey(Ids) },
     bodyExample: { ids: [deadLetter.id] },
     success: Changed,
@@ -55,7 +55,7 @@ export const deadLetterOperations = [
     scope: "manage",
     reach: "fleet",
     summary: "Drop dead letters",
-    description: "They are not handled any more. Their events stay in the log.",
+    description: "They are no longer handled. Their events stay in the log.",
     body: { ids: Ids },
     bodyExample: { ids: [deadLetter.id] },
     success: Changed,

@@ -30,7 +30,7 @@ import {
 } from "./DevicePayloads.ts"
 import { GapPage, ListDeviceGapsFields } from "./GapPayloads.ts"
 
-/** What is left out stays. */
+/** Omitted fields are unchanged. */
 const EditAutoReplyFields = {
   enabled: Schema.optionalKey(autoReplyFields.enabled),
   prompt: Schema.optionalKey(autoReplyFields.prompt),
@@ -45,7 +45,7 @@ export const deviceOperations = [
     scope: "manage",
     reach: "fleet",
     summary: "Add a device",
-    description: "Adds a device, active, and creates its slot at the gateway where the gateway lacks it. The device " +
+    description: "Adds an active device, and creates its slot at the gateway if the gateway lacks it. The device " +
       "connects by itself.",
     body: CreateDeviceFields,
     bodyExample: { name: device.name },
@@ -78,8 +78,8 @@ export const deviceOperations = [
     reach: "device",
     summary: "Edit a device",
     description:
-      "Changes the name that people see, and how fast the device may send. The connection is not touched. A new pacing " +
-      "applies to all that waits.",
+      "Changes the displayed name, and how fast the device may send. The connection is not touched. A new pacing " +
+      "applies to all waiting messages.",
     params: DeviceIdField,
     body: EditDeviceFields,
     bodyExample: { name: "Front desk, second floor", pacing: "20/min, 500/day" },
@@ -91,7 +91,7 @@ export const deviceOperations = [
     scope: "manage",
     reach: "device",
     summary: "Deactivate a device",
-    description: "Closes the device's connection and keeps everything recorded about it. Repeating it changes nothing.",
+    description: "Closes the device's connection and keeps all its records. Repeating it changes nothing.",
     params: DeviceIdField,
     success: Device,
     example: device,
@@ -112,7 +112,7 @@ export const deviceOperations = [
     reach: "device",
     summary: "Reconnect a device",
     description:
-      "Has the device close its connection and open a new one. Refused for an inactive or quarantined device.",
+      "Makes the device close its connection and open a new one. Refused for an inactive or quarantined device.",
     params: DeviceIdField,
     success: Device,
     example: device,
@@ -122,7 +122,8 @@ export const deviceOperations = [
     scope: "manage",
     reach: "device",
     summary: "Release a device from quarantine",
-    description: "Ends a device's quarantine now instead of at its time. Refused for a device that is not quarantined.",
+    description:
+      "Ends a device's quarantine now instead of when it would end. Refused for a device that is not quarantined.",
     params: DeviceIdField,
     success: Device,
     example: device,
@@ -132,7 +133,8 @@ export const deviceOperations = [
     scope: "read",
     reach: "device",
     summary: "Ask the gateway about a device",
-    description: "Asks the gateway about the device's slot, and stores the JID and phone number that it names.",
+    description:
+      "Asks the gateway about the device's slot, and stores the JID and phone number that the gateway returns.",
     params: DeviceIdField,
     success: DeviceStatus,
     example: { device, upstream: { isConnected: true, isLoggedIn: true, jid: device.jid } },
@@ -142,7 +144,7 @@ export const deviceOperations = [
     scope: "read",
     reach: "device",
     summary: "Get a device's connection",
-    description: "What the device's actor knows about its connection, where the answering process hosts that actor.",
+    description: "The connection as the device's actor sees it, if the answering process hosts that actor.",
     params: DeviceIdField,
     success: DeviceConnection,
     example: connection,
@@ -162,8 +164,8 @@ export const deviceOperations = [
     scope: "read",
     reach: "device",
     summary: "List a device's gaps",
-    description: "A page of the intervals in which the device could not hear, newest first by when they were written " +
-      "down.",
+    description: "A page of the intervals in which the device could not receive, newest first by when they were " +
+      "recorded down.",
     params: DeviceIdField,
     query: ListDeviceGapsFields,
     success: GapPage,
@@ -177,10 +179,9 @@ export const deviceOperations = [
     description:
       "Erases what the log holds of one chat, under both spellings of its account: the messages with their " +
       "text, their acks and actions. Each event keeps its number and becomes `event.erased`. What subscribers received " +
-      "before is not erased. What remains of them are digests by which a repeat is recognised, and, as long as " +
-      "the gateway could still repeat them (COLUMBA_RETENTION), the pair of the account's two spellings; the pair stays " +
-      "while another event of the device names the account, such as its message in a group. Erasing again erases what " +
-      "has come since.",
+      "before is not erased. What remains are digests that identify repeats, and, as long as the gateway could still " +
+      "repeat them (COLUMBA_RETENTION), the pair of the account's two spellings; the pair stays while another event " +
+      "of the device names the account, such as its message in a group. Erasing again erases what has arrived since.",
     params: ChatFields,
     success: Erasure,
     example: { erased: 42 },
@@ -189,7 +190,7 @@ export const deviceOperations = [
   Operation.get("Devices", "AutoReply", "/devices/:id/auto-reply", {
     scope: "read",
     reach: "device",
-    summary: "Get how a device answers",
+    summary: "Get the automatic answers of a device",
     description:
       "Whether and how messages to the device are answered by a language model. Off until it is switched on.",
     params: DeviceIdField,
@@ -200,10 +201,11 @@ export const deviceOperations = [
   Operation.patch("Devices", "EditAutoReply", "/devices/:id/auto-reply", {
     scope: "manage",
     reach: "device",
-    summary: "Change how a device answers",
+    summary: "Change the automatic answers of a device",
     description:
-      "Switches answers by a language model on or off, and says what the model is told and shown. The server answers only " +
-      "where it has the key of a model. Texts of single persons are answered, at most ten minutes old, each once.",
+      "Switches answers by a language model on or off, and sets the model's instructions and context. The server " +
+      "answers only if it has the key of a model. It answers texts from individual chats that are at most ten " +
+      "minutes old, each once.",
     params: DeviceIdField,
     body: EditAutoReplyFields,
     bodyExample: { enabled: true, prompt: autoReply.prompt },
@@ -211,15 +213,15 @@ export const deviceOperations = [
     example: autoReply,
     errors: deviceErrors
   }),
-  // Not at `/chats`: a caller whose chat is empty text would ask for that path, and lose all chats.
+  // Not at `/chats`: for a request with an empty chat the path would become that one, and erase all chats.
   Operation.remove("Devices", "EraseChats", "/devices/:id/history", {
     scope: "manage",
     reach: "device",
     summary: "Erase all chats of a device",
     description:
-      "Erases all that the log holds of a device but its own transitions, and forgets its account's address " +
+      "Erases all that the log holds of a device except its transitions, and removes its account's address " +
       "and phone number, in the transitions too. The digests and pairs of spellings that remain are those of the " +
-      "erasure of one chat. Deactivate the device first, or it goes on receiving and reports its account again.",
+      "erasure of one chat. Deactivate the device first, or it continues to receive and reports its account again.",
     params: DeviceIdField,
     success: Erasure,
     example: { erased: 4200 },

@@ -12,9 +12,9 @@ export const DeviceIdField = { id: DeviceId }
 
 export const CreateDeviceFields = {
   name: DeviceName,
-  /** A configured gateway; the only one, or `default`, where left out. */
+  /** A configured gateway; if omitted, the only one or `default`. */
   gateway: Schema.optionalKey(GatewayName),
-  /** The gateway's slot; our own id where left out. */
+  /** The gateway's slot; if omitted, Columba's own id. */
   upstreamId: Schema.optionalKey(UpstreamId)
 }
 
@@ -23,28 +23,28 @@ const PacingLine = Schema.String.check(
   Schema.makeFilter((line) => parsePacing(line) !== null, { expected: pacingExpected })
 ).annotate({ description: "The same as one line: `off`, or like `20/min, 500/day, quiet 21:00-07:00 Asia/Jakarta`" })
 
-/** What is left out stays. */
+/** Omitted fields are unchanged. */
 export const EditDeviceFields = {
   name: Schema.optionalKey(DeviceName),
   pacing: Schema.optionalKey(
     Schema.NullOr(Schema.Union([Pacing, PacingLine])).annotate({
-      description: "How fast it may send; null: as the server's default says"
+      description: "How fast it may send; null for the server's default"
     })
   )
 }
 
-/** A chat of a device, as events name it. */
+/** A chat of a device, named as in events. */
 export const ChatFields = {
   id: DeviceId,
   /** The address of the chat, in either spelling of its account. 3-128 characters. */
   chat: Schema.String.check(Schema.isPattern(/^[^\s@]{1,64}@[a-z.]{2,63}$/u, {
     message: "Expected the address of a chat, like 628…@s.whatsapp.net"
-  })).annotate({ description: "The address of a chat, as events name it" })
+  })).annotate({ description: "The address of a chat, as in events" })
 }
 
-/** What an erasure changed. */
+/** The result of an erasure. */
 export const Erasure = Schema.Struct({
-  /** Events whose data is gone; their numbers stay. */
+  /** Events whose data was erased; their numbers stay. */
   erased: Schema.Int
 }).annotate({ identifier: "Erasure" })
 export type Erasure = typeof Erasure.Type
@@ -58,7 +58,7 @@ export const ListDevicesFields = {
 export const DevicePage = page("DevicePage", Device)
 export type DevicePage = typeof DevicePage.Type
 
-/** The device after a question to the gateway, with what the gateway answered. */
+/** The device after a status request to the gateway, with the gateway's answer. */
 export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamStatus }).annotate({
   identifier: "DeviceStatus"
 })
@@ -75,7 +75,7 @@ export const GatewayIncident = Schema.Struct({
 }).annotate({ identifier: "GatewayIncident" })
 export type GatewayIncident = typeof GatewayIncident.Type
 
-/** What the actor knows. */
+/** The connection as the device's actor sees it. */
 export const HostedConnection = Schema.Struct({
   state: DeviceState,
   attempts: Schema.Int,
@@ -85,7 +85,7 @@ export const HostedConnection = Schema.Struct({
   /** When a webhook last brought something new of the device. */
   lastWebhookAt: Schema.NullOr(Timestamp),
   lastFailure: Schema.NullOr(Failure),
-  /** Null where the gateway cannot be told. */
+  /** Null if the gateway cannot be configured to post webhooks. */
   webhook: Schema.NullOr(WebhookState),
   /** The socket is not being read because the log is over its bound. */
   paused: Schema.Boolean
@@ -96,17 +96,17 @@ export const DeviceConnection = Schema.Struct({
   /** As last recorded in the database. */
   state: DeviceState,
   active: Schema.Boolean,
-  /** The node that runs the device where its actor is in reach; else the process that answered. */
+  /** The node that runs the device if its actor can be reached; otherwise the answering process. */
   node: Schema.String,
-  /** Null where no actor of this device is in reach. */
+  /** Null if no actor of this device can be reached. */
   hosted: Schema.NullOr(HostedConnection),
   evidence: Schema.Array(Schema.String),
   gaps: GapCounts,
   incident: Schema.NullOr(GatewayIncident),
   sends: Schema.Array(Schema.String).annotate({
     description:
-      "What its gateway can be given: the contents of a message, `text` to `sticker`, and what is done to messages, " +
-      "`reaction`, `edit` and `revoke`. Empty where the gateway cannot be used"
+      "What its gateway can send: the contents of a message, `text` to `sticker`, and the actions on messages, " +
+      "`reaction`, `edit` and `revoke`. Empty if the gateway cannot be used"
   })
 }).annotate({ identifier: "DeviceConnection" })
 export type DeviceConnection = typeof DeviceConnection.Type

@@ -1,7 +1,7 @@
 /**
  * The operations on the log. Over HTTP one path has two forms: a JSON page, or with `Accept: text/event-stream` a
- * stream that a client resumes by `Last-Event-ID` after it was cut off. The page is an operation like any other; its
- * endpoint is declared here once more with the stream beside it.
+ * stream that a client resumes by `Last-Event-ID` after a lost connection. The page is an operation like any other;
+ * its endpoint is declared here again, together with the stream.
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
@@ -20,12 +20,12 @@ const page = Operation.get("Events", "Page", "/events", {
   reach: "filter",
   summary: "Read or follow the log",
   description: "A page of events after `after`, oldest first; without `after`, from the oldest event that is kept. " +
-    "A page with `kind` looks at 50,000 events at most, and may come back with few or none and a `next`. " +
+    "A page with `kind` looks at 50,000 events at most, and may return few or none of them and a `next`. " +
     "With `Accept: text/event-stream` a stream instead: the events after `Last-Event-ID` or `after`, or without both " +
     "those from now on, and then new ones as they are committed. Each event has its position as `id`. Comments are " +
     "heartbeats, and move the `id` forward too. When an older copy of the database was restored, the stream ends with " +
     "an event named `LogReset`. A position whose event is no longer in the log is refused with `LogReset` as well: " +
-    "resume after the newest earlier one that is accepted, or after its `head` for only what comes.",
+    "resume after the newest earlier one that is accepted, or after its `head` for new events only.",
   query: ReadEventsFields,
   success: ReadableEventsPage,
   example: { items: [event], next: position, through: position },
@@ -38,7 +38,9 @@ export const eventsEndpoint = HttpApiEndpoint.get("page", page.endpoint.path, {
   query: ReadEventsFields,
   headers: Schema.Struct({
     "last-event-id": Schema.optionalKey(
-      Schema.String.annotate({ description: "For a stream: the position to resume after; wins over `after`" })
+      Schema.String.annotate({
+        description: "For a stream: the position to resume after; takes precedence over `after`"
+      })
     )
   }),
   success: [EventsPage, HttpApiSchema.StreamSse({ data: Event })],

@@ -22,7 +22,7 @@ export const Kinds = Schema.Array(EventKindFilter).check(Schema.isMaxLength(filt
   description: "Only events of these kinds"
 })
 
-/** Where to begin and what to keep. */
+/** Where to begin and which events to keep. */
 export const ReadEventsFields = {
   after: Schema.optionalKey(Position),
   device: Schema.optionalKey(DeviceId.annotate({ description: "Only events of this device" })),
@@ -31,27 +31,27 @@ export const ReadEventsFields = {
 }
 export const EventsPage = Schema.Struct({
   items: Schema.Array(Event),
-  /** Give it as `after` to read on; null where the page reached the end of the log. */
+  /** Send it as `after` to continue; null if the page reached the end of the log. */
   next: Schema.NullOr(Position),
-  /** As far as was looked, matching or not: reading after it misses nothing, now or later. */
+  /** The position up to which the log was searched, matching or not: reading after it misses nothing, now or later. */
   through: Position
 }).annotate({ identifier: "EventsPage" })
 export type EventsPage = typeof EventsPage.Type
 
-/** The same page for a typed reader, who may be older than the log. */
+/** The same page for a typed reader, whose version may be older than some events. */
 export const ReadableEventsPage = Schema.Struct({ ...EventsPage.fields, items: Schema.Array(ReadableEvent) })
 export type ReadableEventsPage = typeof ReadableEventsPage.Type
 
 export const FollowEventsFields = {
-  /** Replays what follows this position, then goes on live. Left out: only what comes from now on. */
+  /** Replays the events after this position, then continues live. If omitted: only events from now on. */
   after: Schema.optionalKey(Position),
   device: Schema.optionalKey(DeviceId.annotate({ description: "Only events of this device" })),
   kinds: Schema.optionalKey(Kinds)
 }
 
-/** An item of the `Events` stream. A heartbeat says that everything up to `through` has been given out. */
+/** An item of the `Events` stream. A heartbeat means that everything up to `through` has been sent. */
 export const EventsItem = Schema.Union([
-  /** `position` is the place after this event, to resume from. */
+  /** `position` is the position after this event, to resume from. */
   Schema.TaggedStruct("Event", { event: ReadableEvent, position: Position }),
   Schema.TaggedStruct("Heartbeat", { through: Position })
 ])
@@ -59,8 +59,8 @@ export type EventsItem = typeof EventsItem.Type
 
 /**
  * An item of the `WatchDevices` stream: every device once, `Synced`, then changes of state as they are committed, and
- * new names soon after. A change that was made during the first part may be sent again after it; applying all items in
- * order gives the right end state.
+ * new names soon after. A change made during the first part may be sent again after it; applying all items in order
+ * results in the right end state.
  */
 export const WatchItem = Schema.Union([
   Schema.TaggedStruct("Device", { device: Device }),

@@ -1,14 +1,11 @@
 /**
- * Failures of the API itself and not of an operation: requests that cannot be read, and defects. Every answer that is not a
- * success has `_tag` and `message`.
+ * Failures of the API itself and not of an operation: requests that cannot be read, and defects. Every answer that is
+ * not a success has `_tag` and `message`.
  */
 import { Schema, SchemaIssue } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
 
-/**
- * One thing that is wrong with a request. `path` begins with the part of the request: `payload`, `query`, `params` or
- * `headers`.
- */
+/** One fault of a request. `path` begins with the part of the request: `payload`, `query`, `params` or `headers`. */
 export const RequestIssue = Schema.Struct({
   path: Schema.Array(Schema.Union([Schema.String, Schema.Finite])),
   message: Schema.String
@@ -26,7 +23,7 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
     return new RequestInvalid({ issues, message: `${where}: ${first?.message ?? "could not be read"}${more}` })
   }
 
-  /** What is wrong with one part of a request, field by field. */
+  /** The faults of one part of a request, field by field. */
   static ofIssue(part: string, issue: SchemaIssue.Issue): RequestInvalid {
     return RequestInvalid.of(
       format(issue).issues.slice(0, issuesShown).map(({ message, path }) => ({
@@ -37,7 +34,7 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
   }
 }
 
-/** Enough to fix a request by. A body can be wrong in a million places, so there is a bound. */
+/** Enough to fix a request. A body can have a million faults, so there is a bound. */
 const issuesShown = 20
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
@@ -52,25 +49,28 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
   message: Schema.String
 }, { httpApiStatus: 500 }) {
   static of(): InternalError {
-    return new InternalError({ message: "Something went wrong in Columba itself; its log says what" })
+    return new InternalError({ message: "Something went wrong in Columba itself; its log has the details" })
   }
 }
 
-/** This process, or this key at it, has as many streams open as it may have. Another process may have room, or this one later. */
+/**
+ * This process, or this key at this process, has the maximum number of streams open. Another process may have room, or
+ * this one later.
+ */
 export class TooManyStreams extends Schema.TaggedError<TooManyStreams>()("TooManyStreams", {
   message: Schema.String,
   max: Schema.Int
 }, { httpApiStatus: 503 }) {
   static of(max: number): TooManyStreams {
-    return new TooManyStreams({ max, message: `This server has ${max} streams open already` })
+    return new TooManyStreams({ max, message: `This server already has ${max} streams open` })
   }
 
   static ofKey(caller: string, max: number): TooManyStreams {
-    return new TooManyStreams({ max, message: `Key '${caller}' has ${max} streams open at this server already` })
+    return new TooManyStreams({ max, message: `Key '${caller}' already has ${max} streams open at this server` })
   }
 }
 
-/** Turns what could not be decoded into `RequestInvalid`, and any defect into `InternalError`. */
+/** Turns undecodable requests into `RequestInvalid`, and any defect into `InternalError`. */
 export class RequestValidation extends HttpApiMiddleware.Service<RequestValidation>()(
   "columba/contracts/Failures/RequestValidation",
   { error: [RequestInvalid, InternalError] }

@@ -1,6 +1,6 @@
 /**
- * Uploading a file to send. It is no operation of the table: its body is bytes, which go through as they come and would be
- * held in memory whole in a request over RPC.
+ * Uploading a file to send. It is not an operation of the table: its body is bytes, which are streamed; a request over
+ * RPC would hold them in memory whole.
  */
 import { Duration, Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
@@ -17,18 +17,18 @@ export const FileToSend = Schema.Struct({
   id: FileId,
   size: Schema.Int.annotate({ description: "Bytes" }),
   mimeType: Schema.NullOr(Schema.String).annotate({
-    description: "The type, by its content; null if that is of no type that is known here"
+    description: "The type, detected from its content; null if it was not recognised"
   }),
   expiresAt: Timestamp.annotate({
-    description: "When it is deleted, unless a message is to be sent with it: then soon after that has ended"
+    description: "When it is deleted, unless a message with it still waits: then soon after that message has ended"
   })
 }).annotate({ identifier: "FileToSend" })
 export type FileToSend = typeof FileToSend.Type
 
-/** Until an upload is answered, with all of its body: the largest file over a line of 3 Mbit/s. */
+/** Maximum time until an upload is answered, with all of its body: the largest file over a line of 3 Mbit/s. */
 export const uploadTimeout = Duration.minutes(5)
 
-/** The path of an upload: requests there may be larger, and last longer, than all others. */
+/** The path of an upload: requests there may be larger and take longer than all others. */
 export const isUploadPath = (path: string): boolean => /^\/api\/v1\/devices\/[^/]+\/files\/?$/.test(path)
 
 export const uploadErrors = [
@@ -50,8 +50,8 @@ export const uploadEndpoint = HttpApiEndpoint.post("upload", "/devices/:id/files
   reach: "device",
   summary: "Upload a file to send",
   description:
-    `The body is the file itself, of any \`Content-Type\` and at most ${fileBytesMax} bytes. Once it is answered with ` +
-    "201, the file is on the disk. Its id follows from its content, so that a repeat gives the same one; name it in " +
-    "any number of messages of this device.",
+    `The body is the file itself, of any \`Content-Type\` and at most ${fileBytesMax} bytes. Once the answer is ` +
+    "201, the file is on the disk. Its id is derived from its content, so that a repeat gives the same one; use it " +
+    "in any number of messages of this device.",
   example: fileToSend
 }))

@@ -10,7 +10,7 @@ export const gapOperations = [
     scope: "read",
     reach: "filter",
     summary: "List gaps",
-    description: "A page of gaps over all devices, newest first by when they were written down.",
+    description: "A page of gaps over all devices, newest first by when they were recorded.",
     query: ListGapsFields,
     success: GapPage,
     example: { items: [gap], next: null },

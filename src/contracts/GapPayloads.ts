@@ -7,7 +7,7 @@ import { Cursor, page, PageLimit } from "./Paging.ts"
 export const ListDeviceGapsFields = {
   status: Schema.optionalKey(GapStatus.annotate({ description: "Only gaps with this status" })),
   unproven: Schema.optionalKey(
-    Provable.annotate({ description: "Only gaps that are accounted for, and of which this is not proven" })
+    Provable.annotate({ description: "Only gaps that are accounted for and for which this kind is not proven" })
   ),
   limit: Schema.optionalKey(PageLimit),
   cursor: Schema.optionalKey(Cursor)

@@ -17,7 +17,7 @@ import { GatewayName } from "../domain/Ids.ts"
 import { gateway } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 
-/** Longer ones are no credentials; the bound keeps a row small. */
+/** Longer texts are not credentials; the bound keeps a row small. */
 const secretLengthMax = 4096
 
 const UrlText = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, 2048)))
@@ -28,7 +28,7 @@ const GatewayNameField = { name: GatewayName }
 const CreateGatewayFields = {
   name: GatewayName,
   dialect: GatewayDialect,
-  /** `http(s)://` or `ws(s)://` with the base path. Credentials in it are taken out and stored as secrets. */
+  /** `http(s)://` or `ws(s)://` with the base path. Credentials in it are extracted and stored as secrets. */
   url: UrlText,
   user: Schema.optionalKey(GatewayUser),
   password: Schema.optionalKey(Secret),
@@ -36,7 +36,7 @@ const CreateGatewayFields = {
   webhookSecret: Schema.optionalKey(Secret)
 }
 
-/** Null removes a secret; what is left out stays. */
+/** Null removes a secret; omitted fields are unchanged. */
 const EditGatewayFields = {
   url: Schema.optionalKey(UrlText),
   user: Schema.optionalKey(Schema.NullOr(GatewayUser)),
@@ -46,7 +46,7 @@ const EditGatewayFields = {
   active: Schema.optionalKey(Schema.Boolean)
 }
 
-/** All of them: an installation has a handful. */
+/** All gateways: an installation has a handful. */
 const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null }).annotate({
   identifier: "GatewayList"
 })
@@ -56,8 +56,7 @@ export const gatewayOperations = [
     scope: "manage",
     reach: "fleet",
     summary: "Add a gateway",
-    description:
-      "Adds a gateway, active. Devices can name it at once; no connection is made before one does. Secrets " +
+    description: "Adds an active gateway. Devices can use it at once; no connection is made before one does. Secrets " +
       "are stored sealed.",
     body: CreateGatewayFields,
     bodyExample: {
@@ -84,7 +83,7 @@ export const gatewayOperations = [
     scope: "read",
     reach: "fleet",
     summary: "Get a gateway",
-    description: "Where the gateway is, how it speaks and which secrets are set.",
+    description: "The gateway's address, its dialect and which secrets are set.",
     params: GatewayNameField,
     success: Gateway,
     example: gateway,
@@ -95,8 +94,8 @@ export const gatewayOperations = [
     reach: "fleet",
     summary: "Change a gateway",
     description:
-      "Changes URL, credentials or whether the gateway is used. Its devices reconnect, or stop and say why. " +
-      "With the URL of another server, password and API key must be given again: stored ones are not sent there. " +
+      "Changes URL, credentials or whether the gateway is used. Its devices reconnect, or stop and report why. " +
+      "With the URL of another server, password and API key must be set again: stored ones are not sent there. " +
       "Of a gateway that comes from the environment only `active` can be changed.",
     params: GatewayNameField,
     body: EditGatewayFields,

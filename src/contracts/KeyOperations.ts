@@ -1,6 +1,6 @@
 /**
- * The operations on API keys. A key is given out once: by the call that made or rotated it. Those of the environment are
- * not rows and do not occur here. A key that is limited to some devices may use none of these.
+ * The operations on API keys. Only the call that creates or rotates a key returns it. Keys of the environment are not
+ * rows and do not occur here. A key that is limited to some devices may use none of these.
  */
 import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
@@ -18,17 +18,17 @@ import { DeviceId, Timestamp } from "../domain/Ids.ts"
 import { apiKey, apiKeySecret } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 
-/** A list over more devices is better none. */
+/** For more devices, an unlimited key is the better choice. */
 const devicesMax = 256
 
-/** More is no limit: a process answers some thousands of requests per second in all. */
+/** Above this rate the limit has no effect: a process answers some thousands of requests per second in all. */
 export const requestsPerSecondMax = 1_000
 
 /** How long the key before a rotation may be accepted. */
 const keepSecondsDefault = 24 * 60 * 60
 const keepSecondsMax = 7 * 24 * 60 * 60
 
-/** How long the previous key is accepted where a caller does not say. */
+/** How long the previous key is accepted if the caller sets no time. */
 export const keepKeySeconds = (wanted: number | undefined): number => wanted ?? keepSecondsDefault
 
 const IdField = { id: ApiKeyId }
@@ -38,11 +38,11 @@ const CreateFields = {
   scopes: Schema.Array(Scope).check(Schema.isBetweenLength(1, Scope.literals.length), Schema.isUnique()),
   devices: Schema.optionalKey(Schema.Array(DeviceId).check(Schema.isBetweenLength(1, devicesMax))),
   expiresAt: Schema.optionalKey(
-    Timestamp.check(Schema.isMaxLength(64)).annotate({ description: "From when on it is not known any more" })
+    Timestamp.check(Schema.isMaxLength(64)).annotate({ description: "When it expires" })
   ),
   requestsPerSecond: Schema.optionalKey(
     Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: requestsPerSecondMax })).annotate({
-      description: "Requests per second that each process takes of it, twice as many at once"
+      description: "Requests per second that each process accepts with it, twice as many at once"
     })
   )
 }
@@ -50,18 +50,18 @@ const CreateFields = {
 const RotateFields = {
   keepSeconds: Schema.optionalKey(
     Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: keepSecondsMax })).annotate({
-      description: "How long the key before this one is accepted too; a day where left out"
+      description: "How long the previous key is accepted too; a day if omitted"
     })
   )
 }
 
-/** With the key, which no other answer holds. */
+/** With the key itself, which no other answer contains. */
 const ApiKeyWithKey = Schema.Struct({
   ...ApiKey.fields,
   key: Schema.RedactedFromValue(Schema.String)
 }).annotate({ identifier: "ApiKeyWithKey" })
 
-/** All of them: there are at most some hundreds. */
+/** All keys: there are at most some hundreds. */
 const ApiKeyList = Schema.Struct({ items: Schema.Array(ApiKey), next: Schema.Null }).annotate({
   identifier: "ApiKeyList"
 })
@@ -73,8 +73,7 @@ export const keyOperations = [
     scope: "admin",
     reach: "fleet",
     summary: "Make an API key",
-    description:
-      "The answer holds the key, which no other answer does: only a digest of it is kept. It can have no scope that " +
+    description: "Only this answer contains the key: only a digest of it is stored. It can have no scope that " +
       "the caller's own key lacks. Every process accepts it within five seconds, the one that answers at once.",
     body: CreateFields,
     bodyExample: { name: apiKey.name, scopes: apiKey.scopes },
@@ -87,7 +86,8 @@ export const keyOperations = [
     scope: "admin",
     reach: "fleet",
     summary: "List API keys",
-    description: "All keys but those of the environment, oldest first, expired ones too. None is given back itself.",
+    description:
+      "All keys except those of the environment, oldest first, with expired ones. Keys themselves are not returned.",
     success: ApiKeyList,
     example: { items: [apiKey], next: null },
     errors: [StorageUnavailable]
@@ -107,8 +107,8 @@ export const keyOperations = [
     reach: "fleet",
     summary: "Revoke an API key",
     description:
-      "Every process that reaches the database refuses it within five seconds, and ends the streams and the WebSockets " +
-      "that were opened with it.",
+      "Every process that reaches the database refuses it within five seconds, and ends the streams and the " +
+      "WebSockets that were opened with it.",
     params: IdField,
     success: HttpApiSchema.NoContent,
     example: undefined,
@@ -118,8 +118,7 @@ export const keyOperations = [
     scope: "admin",
     reach: "fleet",
     summary: "Replace an API key",
-    description:
-      "A new key with the same name, scopes, devices and expiry. The one before it is accepted as well for " +
+    description: "A new key with the same name, scopes, devices and expiry. The previous key is accepted as well for " +
       "`keepSeconds` (a day unless given), so that its users can change over. Rotating twice ends the first at once.",
     params: IdField,
     body: RotateFields,

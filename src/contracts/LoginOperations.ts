@@ -1,6 +1,6 @@
 /**
- * Logging a device in and out. Answers hold codes, so all of them need the scope `manage`, and none may be cached. The
- * whole login as one stream is the RPC `Login`; the pictures are endpoints of their own, since they are no JSON.
+ * Logging a device in and out. Answers contain codes, so all of them need the scope `manage`, and none may be cached.
+ * The whole login as one stream is the RPC `Login`; the pictures are separate endpoints, since they are not JSON.
  */
 import { Context, Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema, OpenApi } from "effect/http-api"
@@ -33,13 +33,13 @@ import { DeviceIdField } from "./DevicePayloads.ts"
 
 /** How an account is to be linked. */
 export const LoginFields = {
-  /** `qr` where left out. */
+  /** `qr` if omitted. */
   method: Schema.optionalKey(LoginWay),
   /** For a pairing code: the number of the phone, as people write it. */
   phone: Schema.optionalKey(Schema.RedactedFromValue(Schema.String.check(Schema.isMaxLength(32))))
 }
 
-/** What the stream of a login's steps is asked with. */
+/** The request for the stream of a login's steps. */
 export const FollowLoginFields = { ...DeviceIdField, ...LoginFields }
 
 /** The body of a WebAuthn assertion is some kilobytes. */
@@ -53,7 +53,7 @@ const AssertionField = {
 
 const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
 
-/** Why no login begins. Also those of the stream. */
+/** Why no login begins; the stream fails with these too. */
 export const loginErrors = [
   ...deviceErrors,
   DeviceStateConflict,
@@ -67,7 +67,7 @@ export const loginErrors = [
 
 const currentErrors = [...deviceErrors, DeviceElsewhere, DeviceUnreachable, LoginNotFound] as const
 
-/** A picture of some pixels and no code: what is documented is not to be scanned. */
+/** A picture of a few pixels without a code: the one in the documents is not to be scanned. */
 const step: typeof LoginStep.Encoded = {
   _tag: "Qr",
   image: "data:image/png;base64,iVBORw0KGgo…",
@@ -81,10 +81,10 @@ export const loginOperations = [
     scope: "manage",
     reach: "device",
     summary: "Log a device in",
-    description: "Begins a login, or joins the one under way, and gives its step: a QR code or a pairing code, or " +
-      "`Starting` where the gateway takes long. Read `GET /devices/{id}/login` every few seconds for the steps that " +
-      "follow: codes are replaced before they expire. Who does not ask again within 30 s after the code expired has left, and " +
-      "when the last caller has left, the login is cancelled.",
+    description: "Begins a login, or joins the one under way, and returns its step: a QR code or a pairing code, or " +
+      "`Starting` if the gateway takes long. Read `GET /devices/{id}/login` every few seconds for the steps that " +
+      "follow: codes are replaced before they expire. A caller that does not ask again within 30 s after the code " +
+      "expired has left; when the last caller has left, the login is cancelled.",
     params: DeviceIdField,
     body: LoginFields,
     bodyExample: { method: "qr" },
@@ -96,7 +96,8 @@ export const loginOperations = [
     scope: "manage",
     reach: "device",
     summary: "Get the step of a login",
-    description: "Where the device's login stands, or how the last one ended, for five minutes. Asking keeps it going.",
+    description:
+      "The step of the device's login, or for five minutes the result of the last one. Each request keeps it going.",
     params: DeviceIdField,
     success: LoginStep,
     example: step,
@@ -107,11 +108,11 @@ export const loginOperations = [
     reach: "device",
     summary: "Cancel a login",
     description:
-      "Ends the login under way for all its callers, and gives its last step. The gateway's own attempt expires by " +
+      "Ends the login under way for all its callers, and returns its last step. The gateway's own attempt expires by " +
       "itself.",
     params: DeviceIdField,
     success: LoginStep,
-    example: { _tag: "Failed", reason: "cancelled", message: "No caller waits for the login any more" },
+    example: { _tag: "Failed", reason: "cancelled", message: "No caller is waiting for the login" },
     errors: currentErrors
   }),
   Operation.act("Devices", "CompleteLogin", "/devices/:id/login/complete", {
@@ -120,7 +121,7 @@ export const loginOperations = [
     summary: "Verify a login",
     description:
       "Asks the gateway whether the account is connected and logged in, and if so records its JID and phone " +
-      "number. A login that a caller follows does the same by itself.",
+      "number. A login that a caller follows does the same automatically.",
     params: DeviceIdField,
     success: Device,
     example: device,
@@ -140,8 +141,8 @@ export const loginOperations = [
     reach: "device",
     summary: "Answer the passkey of a login",
     description:
-      "Where a login's step is `Passkey` with a challenge: gives WhatsApp the assertion that an authenticator " +
-      "made of it, as WebAuthn's `PublicKeyCredential.toJSON()`.",
+      "If a login's step is `Passkey` with a challenge: sends WhatsApp the assertion that an authenticator " +
+      "made for it, as WebAuthn's `PublicKeyCredential.toJSON()`.",
     params: DeviceIdField,
     body: AssertionField,
     bodyExample: { assertion: { id: "…", rawId: "…", type: "public-key", response: {} } },
@@ -153,7 +154,7 @@ export const loginOperations = [
     scope: "manage",
     reach: "device",
     summary: "Confirm the passkey of a login",
-    description: "Where a login's step is `Passkey` with a code: says that the phone shows the same one.",
+    description: "If a login's step is `Passkey` with a code: confirms that the phone shows the same one.",
     params: DeviceIdField,
     success: LoginStep,
     example: { _tag: "Linking" },
@@ -182,7 +183,7 @@ const annotations = (summary: string) =>
       summary,
       description:
         `${summary} of a login that is under way, drawn by Columba, for a page that shows it. It is a secret and ` +
-        "must not be cached. Asking for it keeps the login going. 404 while no QR code is shown."
+        "must not be cached. Each request for it keeps the login going. 404 while no QR code is shown."
     }))
   )
 

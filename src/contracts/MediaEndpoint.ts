@@ -1,6 +1,6 @@
 /**
- * The file of a message. It is no operation of the table: its answer is bytes, which go through as they come and would
- * be held in memory whole as an answer over RPC.
+ * The file of a message. It is not an operation of the table: its answer is bytes, which are streamed; an answer over
+ * RPC would hold them in memory whole.
  */
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { DeviceNotFound, GatewayUnavailable, GatewayUnknown, StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -30,8 +30,8 @@ export const mediaEndpoint = HttpApiEndpoint.get("download", "/messages/:id/medi
   reach: "filter",
   summary: "Get the file of a message",
   description:
-    "The picture, sound, film or document of a message, as the gateway gives it, with its type where that is a " +
-    "harmless one and else as `application/octet-stream`. Gateways delete files after minutes and get them again from " +
-    "WhatsApp, which deletes them after weeks; what Columba keeps it gives out itself. An answer that breaks off is " +
-    "no file."
+    "The picture, sound, film or document of a message, as the gateway returns it, with its type if that is a " +
+    "harmless one, otherwise as `application/octet-stream`. Gateways delete files after minutes and get them again from " +
+    "WhatsApp, which deletes them after weeks; files that Columba keeps it serves itself. An answer that breaks off " +
+    "is no file."
 }))

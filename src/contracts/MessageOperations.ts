@@ -1,4 +1,4 @@
-/** The operations on messages: reads of what the log has recorded, and sending. */
+/** The operations on messages: reads of recorded messages, and sending. */
 import { HttpApiSchema } from "effect/http-api"
 import {
   DeviceNotFound,
@@ -57,8 +57,8 @@ export const messageOperations = [
     reach: "filter",
     summary: "List messages",
     description:
-      "A page of messages, newest first by the time they were recorded. Those that Columba sends stand where they were " +
-      "accepted, with what has become of them.",
+      "A page of messages, newest first by the time they were recorded. Messages that Columba sends are listed by " +
+      "when they were accepted, with their current status.",
     query: ListMessagesFields,
     success: MessagePage,
     example: { items: [message], next: null },
@@ -79,12 +79,12 @@ export const messageOperations = [
     reach: "device",
     summary: "Send a message",
     description:
-      "Accepts a message for sending: once it is answered with 202, it is stored, and a crash does not lose it. It is " +
-      "given to the gateway once the device is online and its time has come, in order per chat, and expires 24 hours " +
-      "after that time. What becomes of it are events (`message.status`, `message.sent`, `message.ack`), and its " +
-      "`status`. If no answer of the gateway comes, the status is `unknown` until the gateway's history tells; it is not " +
-      "sent again unless `onUnknown` says so. The file of a message is uploaded before (`POST /devices/{id}/files`) or " +
-      "fetched from its `url` when the message is sent.",
+      "Accepts a message for sending: once the answer is 202, it is stored, and a crash does not lose it. It is " +
+      "sent to the gateway once the device is online and its time has come, in order per chat, and expires 24 hours " +
+      "after that time. Its progress is reported by events (`message.status`, `message.sent`, `message.ack`) and its " +
+      "`status`. If no answer of the gateway comes, the status is `unknown` until the gateway's history shows the " +
+      "outcome; it is not sent again unless `onUnknown` allows that. The file of a message is uploaded before " +
+      "(`POST /devices/{id}/files`) or fetched from its `url` when the message is sent.",
     params: DeviceIdField,
     headers: IdempotencyField,
     body: SendMessageFields,
@@ -114,7 +114,7 @@ export const messageOperations = [
     reach: "filter",
     summary: "React to a message",
     description:
-      "Reacts to a message with an emoji, in place of the account's reaction before; an empty one takes it back. It is " +
+      "Reacts to a message with an emoji, in place of the account's earlier reaction; an empty one removes it. It is " +
       "accepted and sent as messages are, in order with those of the chat, and has an id and a status of its own.",
     params: MessageIdField,
     headers: IdempotencyField,
@@ -129,7 +129,7 @@ export const messageOperations = [
     reach: "filter",
     summary: "Edit a message",
     description:
-      "Gives a text that this account has sent another text. WhatsApp takes edits for about 15 minutes. It is accepted and " +
+      "Replaces a text that this account has sent. WhatsApp accepts edits for about 15 minutes. The edit is accepted and " +
       "sent as messages are, and has an id and a status of its own.",
     params: MessageIdField,
     headers: IdempotencyField,
@@ -144,8 +144,9 @@ export const messageOperations = [
     reach: "filter",
     summary: "Revoke a message",
     description:
-      "Deletes a message for everyone in the chat: one of this account, or as an administrator one of a group. It is accepted " +
-      "and sent as messages are, and has an id and a status of its own. What the log has of the message stays.",
+      "Deletes a message for everyone in the chat: one of this account, or as an administrator one of a group. It is " +
+      "accepted and sent as messages are, and has an id and a status of its own. What the log has of the message " +
+      "stays.",
     params: MessageIdField,
     headers: IdempotencyField,
     success: Message.pipe(HttpApiSchema.status(202)),
@@ -157,8 +158,8 @@ export const messageOperations = [
     reach: "filter",
     summary: "Mark a message as read",
     description:
-      "Shows the sender of a message that it was read. The gateway is asked at once, and nothing is stored: where it cannot " +
-      "be asked now, ask again.",
+      "Shows the sender of a message that it was read. The gateway is asked at once, and nothing is stored: if it " +
+      "cannot be asked now, repeat the request.",
     params: MessageIdField,
     success: HttpApiSchema.NoContent,
     example: undefined,
@@ -182,8 +183,8 @@ export const messageOperations = [
     reach: "filter",
     summary: "Cancel a message",
     description:
-      "Takes back a message that is still scheduled or pending: it will not be sent. Refused, with its status, for one " +
-      "that is on its way or has ended.",
+      "Cancels a message that is still scheduled or pending: it will not be sent. Refused, with its status, for one " +
+      "that is being sent or has ended.",
     params: MessageIdField,
     success: Message,
     example: { ...outgoing, status: "cancelled" },

@@ -1,4 +1,4 @@
-/** Requests about messages, those to be sent and those in the log. */
+/** Requests about messages: those to be sent and those in the log. */
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
@@ -17,7 +17,7 @@ import {
 import { Cursor, page, PageLimit } from "./Paging.ts"
 
 export const MessageIdField = { id: MessageId }
-/** WhatsApp's have up to 32 characters; those of gateways may be longer. */
+/** WhatsApp's ids have up to 32 characters; those of gateways may be longer. */
 const waIdMax = 256
 
 export const ListMessagesFields = {
@@ -28,9 +28,8 @@ export const ListMessagesFields = {
   status: Schema.optionalKey(MessageStatus.annotate({ description: "Only messages with this status" })),
   waId: Schema.optionalKey(
     Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(waIdMax)).annotate({
-      description:
-        "Only messages with this WhatsApp id. It is looked for in steps, from the newest message on: give the " +
-        "device, and where known the chat"
+      description: "Only messages with this WhatsApp id. The search goes in steps from the newest message: add the " +
+        "device, and the chat if it is known"
     })
   ),
   limit: Schema.optionalKey(PageLimit),
@@ -39,14 +38,14 @@ export const ListMessagesFields = {
 export const MessagePage = page("MessagePage", Message)
 export type MessagePage = typeof MessagePage.Type
 
-/** More than WhatsApp shows; everybody of a group is one word. */
+/** Above the number that WhatsApp shows; `everyone` stands for a whole group. */
 const mentionsMax = 256
 const addressMax = 128
 
 /** Exactly one of the contents, `text` to `sticker`. */
 export const SendMessageFields = {
   to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
-    description: "A phone number with its country code, or the address of a chat as events name it"
+    description: "A phone number with its country code, or the address of a chat as in events"
   }),
   text: Schema.optionalKey(messageText(textMax)),
   location: Schema.optionalKey(LocationContent),
@@ -61,12 +60,12 @@ export const SendMessageFields = {
   replyTo: Schema.optionalKey(MessageId.annotate({ description: "The message that this one replies to" })),
   mentions: Schema.optionalKey(
     Schema.Array(Schema.String.check(Schema.isMaxLength(addressMax))).check(Schema.isMaxLength(mentionsMax)).annotate({
-      description: "Whom the text mentions: phone numbers or addresses, or `everyone` for all of a group"
+      description: "The mentioned people: phone numbers or addresses, or `everyone` for the whole group"
     })
   ),
   scheduledAt: Schema.optionalKey(
     Timestamp.check(Schema.isMaxLength(64)).annotate({
-      description: "When it is to be sent; as soon as possible where left out"
+      description: "When it is to be sent; as soon as possible if omitted"
     })
   ),
   onUnknown: Schema.optionalKey(OnUnknown.annotate({
@@ -76,7 +75,7 @@ export const SendMessageFields = {
   }))
 }
 export const ReactionFields = {
-  emoji: Emoji.annotate({ description: "One emoji; empty to take the reaction back" })
+  emoji: Emoji.annotate({ description: "One emoji; empty to remove the reaction" })
 }
 export const EditFields = {
   text: messageText(textMax).annotate({
@@ -93,7 +92,7 @@ export const IdempotencyField = {
     Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,255}$/u, {
       message: "Expected 1-255 visible ASCII characters"
     })).annotate({
-      description: "Makes repeats of the request one message, for 24 hours: each gets the answer of the first"
+      description: "Within 24 hours, repeats of the request make one message: each gets the answer of the first"
     })
   )
 }

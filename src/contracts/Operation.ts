@@ -1,9 +1,9 @@
 /**
- * How one operation of the API is declared. From a declaration follow its HTTP endpoint, its RPC, the type of its
+ * How one operation of the API is declared. The declaration determines its HTTP endpoint, its RPC, the type of its
  * handler and the client's call, so that the four cannot differ.
  *
- * A request has one flat payload. Over RPC it travels as it is. Over HTTP each field travels in the path, the query or
- * the body, as the declaration says, and the server joins them again.
+ * A request has one flat payload. Over RPC it is sent as it is. Over HTTP each field is sent in the path, the query or
+ * the body, as declared, and the server joins them again.
  */
 import { Context, Schema, String } from "effect"
 import type { Effect } from "effect"
@@ -14,18 +14,18 @@ import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import type { CurrentCaller, Reach, Scope, VisibleDevices } from "./Authorization.ts"
 import { withExamples } from "./openApi.ts"
 
-/** Under what all paths of the API lie. */
+/** The prefix of all paths of the API. */
 export const apiPrefix = "/api/v1"
 
 type Fields = Schema.Struct.Fields
 
-/** Failures are tagged errors: each names its own status, and none is a stream. */
+/** Failures are tagged errors: each has its own status, and none is a stream. */
 type Failures = ReadonlyArray<Schema.Codec<{ readonly _tag: string; readonly message: string }, unknown>>
 
-/** What authorization and the documents say of an endpoint. */
+/** The annotations of an endpoint for authorization and the documents. */
 interface Described<R extends Reach> {
   readonly scope: Scope
-  /** What the operation means for a key that is limited to some devices. */
+  /** The meaning of the operation for a key that is limited to some devices. */
   readonly reach: R
   /** A few words, for a list of operations. */
   readonly summary: string
@@ -33,13 +33,16 @@ interface Described<R extends Reach> {
   readonly description: string
 }
 
-/** What every operation declares, wherever its fields travel. */
+/** The declarations of every operation, wherever its fields are sent. */
 interface Common<Success extends Schema.Top, Errors extends Failures, R extends Reach> extends Described<R> {
   readonly success: Success
-  /** A typical answer, as it travels. */
+  /** A typical answer in its wire form. */
   readonly example: Success["Encoded"]
   readonly errors: Errors
-  /** Fields whose values the audit trail holds, besides the names of all that were given. Never what may be secret. */
+  /**
+   * Fields whose values the audit trail records, in addition to the names of all fields in the request. Never fields
+   * that may be secret.
+   */
   readonly audited?: ReadonlyArray<string>
 }
 
@@ -50,14 +53,14 @@ interface WithoutBody<Params extends Fields, Query extends Fields> {
 
 interface WithBody<Params extends Fields, Body extends Fields, Headers extends Fields> {
   readonly params?: Params
-  /** `idempotencyKey` travels over HTTP as the header `idempotency-key`. */
+  /** Over HTTP, `idempotencyKey` is sent as the header `idempotency-key`. */
   readonly headers?: Headers
   readonly body: Body
   /** A typical body. */
   readonly bodyExample: Schema.Struct<Body>["Encoded"]
 }
 
-/** The fields of one place; a place that is not used has none. */
+/** The fields of one place; empty if the place is not used. */
 type Part<F extends Fields> = [F] extends [never] ? {} : F
 
 export interface Operation<
@@ -76,13 +79,13 @@ export interface Operation<
   readonly reach: R
   readonly audited: ReadonlyArray<string>
   readonly example: Success["Encoded"]
-  /** The fields that travel over HTTP in headers, by the header's name. */
+  /** The fields that HTTP sends in headers, by the header's name. */
   readonly headers: Readonly<Record<string, string>>
   readonly endpoint: Endpoint
   readonly rpc: Rpc.Rpc<`${Group}.${Name}`, Schema.Struct<Payload>, Success, Schema.Union<Errors>>
 }
 
-/** Any operation, where only its parts count. */
+/** Any operation, for code that needs only its parts. */
 export interface Any {
   readonly name: string
   readonly group: string
@@ -95,8 +98,8 @@ export interface Any {
 }
 
 /**
- * What implements an operation. One that reads devices is also given the devices that its caller may see, and must look
- * at no others.
+ * The implementation of an operation. An operation that reads devices also gets the devices that its caller may see,
+ * and must read no others.
  */
 export type Handler<Op extends Any> = (
   ...args: Op["reach"] extends "device" | "filter" ? [payload: Rpc.Payload<Op["rpc"]>, visible: VisibleDevices]
@@ -106,7 +109,7 @@ export type Handler<Op extends Any> = (
 /** One handler per operation, by name. */
 export type Handlers<Op extends Any> = { readonly [Each in Op as Each["name"]]: Handler<Each> }
 
-/** Reads: fields travel in the path and the query. */
+/** Reads: fields are sent in the path and the query. */
 export const get = <
   const Group extends string,
   const Name extends string,
@@ -134,7 +137,7 @@ export const get = <
     { ...options.params, ...options.query } as Part<Params> & Part<Query>
   )
 
-/** Commands without a body: all fields travel in the path and in headers. */
+/** Commands without a body: all fields are sent in the path and in headers. */
 const command = <const Method extends "POST" | "DELETE">(method: Method) =>
 <
   const Group extends string,
@@ -173,8 +176,8 @@ export const act = command("POST")
 export const remove = command("DELETE")
 
 /**
- * Fields travel in the body, and what names the thing in the path. Which payloads an endpoint takes depends on its
- * method, and that cannot be resolved for a type parameter: both of ours take any.
+ * Fields are sent in the body, and ids in the path. The payloads that an endpoint accepts depend on its method, which
+ * cannot be resolved for a type parameter: both methods used here accept any.
  */
 const withBody = <const Method extends "POST" | "PATCH">(method: Method) =>
 <
@@ -224,7 +227,7 @@ const withBody = <const Method extends "POST" | "PATCH">(method: Method) =>
 /** Creates something. */
 export const post = withBody("POST")
 
-/** Changes something: the path names it, the body holds what is to be different. */
+/** Changes something: the path names it, the body holds the changes. */
 export const patch = withBody("PATCH")
 
 /**
@@ -235,14 +238,14 @@ const declared = (errors: Failures): never => errors as never
 
 const nameHeader = (field: string): string => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 
-/** Only what the server reads of a request, so the endpoint's own types do without. */
+/** The headers matter only to the server's decoding, so they are not part of the endpoint's types. */
 const declareHeaders = (fields: Fields | undefined): { readonly headers?: never } => {
   if (fields === undefined) return {}
   const named = Object.entries(fields).map(([field, schema]) => [nameHeader(field), schema])
   return { headers: Schema.Struct(Object.fromEntries(named) as Fields) as never }
 }
 
-/** What is written at an endpoint and an RPC besides their schemas. Authorization and the documents read it there. */
+/** The annotations of an endpoint and an RPC besides their schemas, for authorization and the documents. */
 export const annotate = (options: Described<Reach> & { readonly example?: unknown; readonly bodyExample?: unknown }) =>
   Context.make(RequiredScope, options.scope).pipe(
     Context.add(RequiredReach, options.reach),

@@ -1,4 +1,4 @@
-/** Pages of lists, as every operation that lists something takes and answers them. */
+/** Pages of lists: the request and answer of every operation that lists something. */
 import { Schema } from "effect"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
@@ -6,15 +6,15 @@ export const pageLimitDefault = 100
 export const pageLimitMax = 1000
 export const PageLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageLimitMax }))
 
-/** A cursor as a page named it. Ours are shorter than this bound. */
+/** A cursor from a page. Columba's own cursors are shorter than this bound. */
 export const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
-  description: "Where the page begins: the `next` of the page before it"
+  description: "Where the page begins: the `next` of the previous page"
 })
 
 /** A page of a list. */
 export const page = <Item extends Schema.Top>(identifier: string, item: Item) =>
   Schema.Struct({
     items: Schema.Array(item),
-    /** Give it as `cursor` to read on; null where there is no more. */
+    /** Send it as `cursor` to continue; null if there are no more. */
     next: Schema.NullOr(Schema.String)
   }).annotate({ identifier })

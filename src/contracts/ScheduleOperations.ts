@@ -23,7 +23,7 @@ import { Cursor, PageLimit } from "./Paging.ts"
 const IdField = { id: ScheduleId }
 
 const Until = Timestamp.check(Schema.isMaxLength(64)).annotate({
-  description: "No occurrence is later; null: for ever"
+  description: "The time after which there is no occurrence; null for none"
 })
 
 const CreateFields = {
@@ -35,7 +35,7 @@ const CreateFields = {
   graceSeconds: Schema.optionalKey(GraceSeconds)
 }
 
-/** What is left out stays. */
+/** Omitted fields are unchanged. */
 const EditFields = {
   message: Schema.optionalKey(ScheduledMessage),
   cron: Schema.optionalKey(CronText),
@@ -57,7 +57,7 @@ const SchedulePage = Schema.Struct({ items: Schema.Array(Schedule), next: Schema
 
 const missing = [ScheduleNotFound, StorageUnavailable] as const
 
-/** Those of a request for a single message. */
+/** The failures of a request for a single message. */
 const refused = [
   CronInvalid,
   RecipientInvalid,
@@ -77,13 +77,14 @@ export const scheduleOperations = [
     reach: "filter",
     summary: "Add a recurring send",
     description:
-      "Sends a message at recurring times, those that a cron expression names by the clock on the wall of a zone. " +
-      "The next occurrence is stored as a scheduled message, which can be read, and cancelled to leave it out. One that " +
-      "is not sent within its grace, or before the occurrence after it is due, has expired: there is never a burst of old " +
+      "Sends a message at recurring times, those of a cron expression in the local time of a zone. The next " +
+      "occurrence is stored as a scheduled message, which can be read, and cancelled to skip it. One that is not " +
+      "sent within its grace, or before the occurrence after it is due, has expired: there is never a burst of old " +
       "ones.",
     headers: {
       idempotencyKey: IdempotencyField.idempotencyKey.annotate({
-        description: "Makes repeats of the request one recurring send, for 24 hours: each gets the answer of the first"
+        description:
+          "Within 24 hours, repeats of the request make one recurring send: each gets the answer of the first"
       })
     },
     body: CreateFields,
@@ -101,7 +102,7 @@ export const scheduleOperations = [
     scope: "read",
     reach: "filter",
     summary: "List recurring sends",
-    description: "A page of schedules, oldest first, those that have ended too.",
+    description: "A page of schedules, oldest first, including those that have ended.",
     query: ListFields,
     success: SchedulePage,
     example: { items: [schedule], next: null },
@@ -111,7 +112,7 @@ export const scheduleOperations = [
     scope: "read",
     reach: "filter",
     summary: "Get a recurring send",
-    description: "What it sends, its next occurrence and the one before it, and why it has ended, if it has.",
+    description: "What it sends, its next and previous occurrence, and why it has ended, if it has.",
     params: IdField,
     success: Schedule,
     example: schedule,
@@ -122,8 +123,8 @@ export const scheduleOperations = [
     reach: "filter",
     summary: "Change, pause or resume a recurring send",
     description:
-      "Takes back the occurrence that waits, and plans the next one anew from now. While it is paused it has none, and " +
-      "what falls into the pause is left out.",
+      "Cancels the waiting occurrence, and plans the next one anew from now. While it is paused it has none, and " +
+      "occurrences within the pause are skipped.",
     params: IdField,
     body: EditFields,
     bodyExample: { paused: true },
@@ -135,7 +136,7 @@ export const scheduleOperations = [
     scope: "send",
     reach: "filter",
     summary: "Delete a recurring send",
-    description: "Deletes it and takes back the occurrence that waits. Answers with what it was.",
+    description: "Deletes it and cancels its waiting occurrence. Returns the deleted schedule.",
     params: IdField,
     success: Schedule,
     example: schedule,

@@ -1,6 +1,6 @@
 /**
  * The operations on subscriptions. A key that is limited to some devices sees only subscriptions that are limited to
- * devices of its own. The secret that signs is given out once: by the call that made it.
+ * some of its devices. Only the call that creates the signing secret returns it.
  */
 import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
@@ -30,7 +30,7 @@ import * as Operation from "./Operation.ts"
 import { Kinds } from "./EventPayloads.ts"
 import { Cursor, PageLimit } from "./Paging.ts"
 
-/** A filter over more devices is better none; a list of all subscriptions stays small. */
+/** For more devices, no filter is the better choice; a list of all subscriptions stays small. */
 const devicesMax = 256
 
 /** More headers, or longer ones, are not credentials. */
@@ -38,10 +38,10 @@ const headersMax = 16
 const headerNameLengthMax = 64
 const headerLengthMax = 2_048
 
-/** More is no limit: an endpoint gets at most `concurrencyMax` requests at a time. */
+/** Above this rate the limit has no effect: an endpoint gets at most `concurrencyMax` requests at a time. */
 const rateLimitMax = 1_000
 
-/** How long the secret before a rotation may go on signing. */
+/** Maximum and default time for which the secret before a rotation also signs. */
 const keepSecondsDefault = 24 * 60 * 60
 const keepSecondsMax = 7 * 24 * 60 * 60
 
@@ -71,13 +71,13 @@ const CreateFields = {
   devices: Schema.optionalKey(DevicesField),
   headers: Schema.optionalKey(HeadersField),
   rateLimit: Schema.optionalKey(RateLimit),
-  /** One of Standard Webhooks; made where left out. */
+  /** A secret of Standard Webhooks; generated if omitted. */
   secret: Schema.optionalKey(Secret),
-  /** `beginning`: all that the log keeps; `now`, the default: what comes from now on. */
+  /** `beginning`: all events in the log; `now`, the default: only new events. */
   from: Schema.optionalKey(Schema.Literals(["beginning", "now"]))
 }
 
-/** What is left out stays. Null removes a filter, a limit or all headers. */
+/** Omitted fields are unchanged. Null removes a filter, a limit or all headers. */
 const EditFields = {
   url: Schema.optionalKey(UrlText),
   name: Schema.optionalKey(Schema.NullOr(SubscriptionName)),
@@ -93,16 +93,16 @@ const RotateFields = {
   keepSeconds: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: keepSecondsMax })))
 }
 
-/** How long the previous secret is used where a caller does not say. */
+/** How long the previous secret is used if the caller sets no time. */
 export const keepSeconds = (wanted: number | undefined): number => wanted ?? keepSecondsDefault
 
-/** With the secret, which no other answer holds. */
+/** With the secret, which no other answer contains. */
 const SubscriptionWithSecret = Schema.Struct({
   ...Subscription.fields,
   secret: Schema.RedactedFromValue(Schema.String)
 }).annotate({ identifier: "SubscriptionWithSecret" })
 
-/** All of them: there are at most some hundreds. */
+/** All subscriptions: there are at most some hundreds. */
 const SubscriptionList = Schema.Struct({ items: Schema.Array(Subscription), next: Schema.Null }).annotate({
   identifier: "SubscriptionList"
 })
@@ -122,7 +122,7 @@ export const subscriptionOperations = [
     summary: "Add a subscription",
     description:
       "Events go to the URL by HTTP POST as Standard Webhooks, at least once and in order for each device. " +
-      "The answer holds the secret that signs them, which no other answer does. Secret and headers are stored sealed.",
+      "Only this answer contains the signing secret. Secret and headers are stored sealed.",
     body: CreateFields,
     bodyExample: { url: subscription.url, name: "Orders", kinds: ["message.received"] },
     audited: ["kinds", "devices", "rateLimit", "from"],
@@ -134,7 +134,7 @@ export const subscriptionOperations = [
     scope: "read",
     reach: "filter",
     summary: "List subscriptions",
-    description: "All subscriptions, oldest first, with how their deliveries go.",
+    description: "All subscriptions, oldest first, with the state of their deliveries.",
     success: SubscriptionList,
     example: { items: [subscription], next: null },
     errors: [StorageUnavailable]
@@ -143,7 +143,7 @@ export const subscriptionOperations = [
     scope: "read",
     reach: "filter",
     summary: "Get a subscription",
-    description: "Where it is in the log, whether its endpoint takes events, and which devices wait.",
+    description: "Its position in the log, whether its endpoint accepts events, and which devices wait.",
     params: IdField,
     success: Subscription,
     example: subscription,
@@ -154,8 +154,8 @@ export const subscriptionOperations = [
     reach: "filter",
     summary: "Change a subscription",
     description:
-      "Changes URL, filters, headers or rate, or pauses and resumes. A paused one goes on where it stopped, as " +
-      "far as the log still keeps it. With the URL of another server, headers must be given again.",
+      "Changes URL, filters, headers or rate, or pauses and resumes. A paused one resumes where it stopped, as " +
+      "far as the log still keeps it. With the URL of another server, headers must be set again.",
     params: IdField,
     body: EditFields,
     bodyExample: { paused: true },
@@ -168,7 +168,7 @@ export const subscriptionOperations = [
     scope: "manage",
     reach: "filter",
     summary: "Remove a subscription",
-    description: "Removes it with its position and its delivery log.",
+    description: "Removes the subscription with its position and its delivery log.",
     params: IdField,
     success: HttpApiSchema.NoContent,
     example: undefined,
@@ -178,7 +178,7 @@ export const subscriptionOperations = [
     scope: "manage",
     reach: "filter",
     summary: "Enable a subscription",
-    description: "Of a disabled one: active again, from where it stopped. Of a failing one: tried at once.",
+    description: "Activates a disabled subscription, from where it stopped. A failing one is tried at once.",
     params: IdField,
     success: Subscription,
     example: subscription,
@@ -190,7 +190,7 @@ export const subscriptionOperations = [
     summary: "Deliver again from a position",
     description:
       "Everything after the position is delivered, again or for the first time; `0` is the oldest event that " +
-      "is kept. A later position leaves out what is before it.",
+      "is kept. A later position skips the events before it.",
     params: IdField,
     body: { after: Position },
     bodyExample: { after: "1042" },
@@ -202,9 +202,8 @@ export const subscriptionOperations = [
     scope: "read",
     reach: "filter",
     summary: "List attempts",
-    description:
-      "The latest attempts to deliver, newest first. The newest 1,000 are kept, for 30 days; of more than 20 " +
-      "per second, successes are left out first.",
+    description: "The latest attempts to deliver, newest first. The newest 1,000 are kept, for 30 days; above 20 " +
+      "per second, successes are dropped first.",
     params: IdField,
     query: {
       outcome: Schema.optionalKey(DeliveryOutcome.annotate({ description: "Only attempts with this outcome" })),
@@ -219,7 +218,7 @@ export const subscriptionOperations = [
     scope: "manage",
     reach: "filter",
     summary: "Send a test event",
-    description: "Sends one event of the kind `subscription.test`, signed like any other, and answers what came of it.",
+    description: "Sends one event of the kind `subscription.test`, signed like any other, and returns the result.",
     params: IdField,
     success: DeliveryResult,
     example: { outcome: "delivered", status: 204, millis: 38, detail: null },
@@ -230,8 +229,8 @@ export const subscriptionOperations = [
     reach: "filter",
     summary: "Replace the secret",
     description:
-      "A new secret signs from now on. The one before it signs as well for `keepSeconds` (a day unless given), so " +
-      "that a receiver can change over. Only the last one before does: rotating twice ends the first at once.",
+      "A new secret signs from now on. The previous secret signs as well for `keepSeconds` (a day by default), so " +
+      "that a receiver can change over. Only one previous secret is kept: rotating twice ends the first at once.",
     params: IdField,
     body: RotateFields,
     bodyExample: { keepSeconds: keepSecondsDefault },

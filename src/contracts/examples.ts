@@ -1,4 +1,4 @@
-/** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
+/** Values for the documents of the API, in their wire form: one fleet of one device. A test decodes them all. */
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { AutoReply } from "../domain/AutoReply.ts"
 import type { DeadLetter } from "../domain/DeadLetter.ts"
@@ -19,7 +19,7 @@ export const event = eventKinds[0].example
 
 const { deviceId } = event
 
-/** The place after it. */
+/** The position after the event. */
 export const position = positionAfter(Number(event.seq), EventId.make(event.id))
 const { body, chat: contact, messageId, sender, type, waId } = event.data
 
@@ -253,7 +253,7 @@ export const subscription: typeof Subscription.Encoded = {
   updatedAt: "2026-11-22T10:00:00.000Z"
 }
 
-/** That of the examples of Standard Webhooks. */
+/** The secret from the examples of Standard Webhooks. */
 export const subscriptionSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 export const delivery: typeof Delivery.Encoded = {
@@ -293,7 +293,7 @@ export const apiKey: typeof ApiKey.Encoded = {
   previousUntil: null
 }
 
-/** In the form of a key, and none. */
+/** Has the form of a key, but is none. */
 export const apiKeySecret = `columba_01K5ZR4Q8S0V2X4Z6B8D0F2H4K_${"0".repeat(64)}`
 
 export const deadLetter: typeof DeadLetter.Encoded = {
@@ -314,7 +314,7 @@ const ids = [
   ["/keys/", apiKey.id]
 ] as const
 
-/** Parameters by name. `id` is that of what the path is about. */
+/** Parameters by name. `id` names an object of the kind that the path is about. */
 export const parameters = (path: string): Readonly<Record<string, unknown>> => ({
   id: ids.find(([part]) => path.includes(part))?.[1] ?? deviceId,
   outcome: "failed",

@@ -1,5 +1,5 @@
 /**
- * What the generator of the OpenAPI document leaves out: component names without the suffix of its codecs, a
+ * Completes what the generator of the OpenAPI document leaves out: component names without the suffix of its codecs, a
  * discriminator for events, numbers of a query as numbers, and descriptions and examples where readers look for them.
  * Applied to the generated document as a whole, and to each operation for its examples.
  */
@@ -44,7 +44,7 @@ const withExample = (described: Node, example: unknown): Node =>
       type === "application/json" ? { ...media as Node, example } : media)
   }
 
-/** Completes the generated document, and adds what is not of the table of operations. */
+/** Completes the generated document, and adds the endpoints that are not in the table of operations. */
 export const complete = (generated: Node): Node => {
   const document = renameComponents(generated) as Document
   const paths = mapValues(document.paths, (operations, path) =>
@@ -63,7 +63,9 @@ export const complete = (generated: Node): Node => {
   }
 }
 
-/** The generator names the wire form of `Device` either so or `DeviceEncoded`; there is only the wire form here. */
+/**
+ * The generator names the wire form of `Device` either that or `DeviceEncoded`; the document has only the wire form.
+ */
 const renameComponents = (document: Node): unknown => {
   const text = JSON.stringify(document)
     .replaceAll(/"#\/components\/schemas\/(\w+)Encoded"/g, "\"#/components/schemas/$1\"")
@@ -77,7 +79,7 @@ const renameComponents = (document: Node): unknown => {
 /** In a query a number is text to the codec that reads it; to a caller it is a number. */
 const pageLimit = {
   schema: { type: "integer", minimum: 1, maximum: pageLimitMax, default: pageLimitDefault },
-  description: "How many items a page has at most"
+  description: "Maximum number of items in a page"
 }
 
 const describeParameter = (parameter: Parameter, path: string): Node => {
@@ -89,7 +91,7 @@ const describeParameter = (parameter: Parameter, path: string): Node => {
     : { ...rest, description, schema: bare, example }
 }
 
-/** One component per kind, so that a generator makes a type of each and tells them apart. */
+/** One component per kind, so that a generator makes a distinct type of each. */
 const splitEvents = (schemas: Readonly<Record<string, Node>>): Node => {
   const { anyOf, ...event } = schemas["Event"] as { readonly anyOf: ReadonlyArray<Node> }
   const members = anyOf.map((member) => {

@@ -1,6 +1,6 @@
 /**
- * What the OpenAPI document says of `POST /webhooks/{gateway}`. It is no operation of the table: gateways call it and
- * clients do not, its body has the form of the gateway, and its signature takes the place of an API key.
+ * The OpenAPI documentation of `POST /webhooks/{gateway}`. It is not an operation of the table: gateways call it and
+ * clients do not, its body has the form of the gateway, and a signature replaces the API key.
  */
 import { gateway } from "./examples.ts"
 
@@ -18,7 +18,7 @@ export const webhookSchemas = {
     required: ["status"],
     additionalProperties: false,
     properties: { status: { type: "string", enum: ["accepted", "repeated"] } },
-    description: "The events of the webhook are in the log; `repeated`: all of them were there before"
+    description: "The events of the webhook are in the log; `repeated`: all of them were in the log before"
   },
   WebhookRefused: {
     type: "object",
@@ -36,10 +36,10 @@ export const webhookPaths = {
       operationId: "webhooks.receive",
       summary: "Receive an event of a gateway",
       description:
-        "Gateways post their events here, as their dialect defines body and signature: an HMAC over the raw body, with " +
-        "the webhook secret of the gateway, or with the own secret of the device that `device` names. Answered with 200 " +
-        "only after the events are committed. A 503 says at once, or within 8 s, that they are not: the gateway is to " +
-        "try again. Repeats are recognised.",
+        "Gateways post their events here, with the body and signature of their dialect: an HMAC over the raw body, with " +
+        "the webhook secret of the gateway, or with the secret of the device that `device` names. Answered with 200 " +
+        "only after the events are committed. A 503, at once or within 8 s, means that they are not: the gateway " +
+        "must try again. Repeats are recognised.",
       security: [],
       parameters: [
         {
@@ -54,14 +54,14 @@ export const webhookPaths = {
           name: "device",
           in: "query",
           required: false,
-          description: "The device whose own secret signs; part of the address that Columba sets at a gateway",
+          description: "The device whose secret signs; part of the address that Columba sets at a gateway",
           schema: { type: "string" },
           example: "dev_01K5ZQ4J7V8XW2M3N6P9R0S1T4"
         }
       ],
       requestBody: {
         required: true,
-        description: "What the gateway says, in its dialect",
+        description: "The gateway's event, in its dialect",
         content: { "application/json": { schema: { type: "object" }, example: { event: "message", payload: {} } } }
       },
       responses: {

@@ -182,7 +182,7 @@ const live = Effect.fnUntraced(function*(flow: LoginFlow, login: Login): Effect.
   return { _tag: "Expired" }
 })
 
-export const cancelled = failed("cancelled", "No caller waits for the login any more")
+export const cancelled = failed("cancelled", "No caller is waiting for the login")
 
 const isWithdrawn = (flow: LoginFlow, now: number): boolean => !flow.isWanted(now)
 
