@@ -1,6 +1,6 @@
 /**
- * The configured API keys. Without any, every caller may do everything; that is only accepted on a loopback address, which
- * no other machine can reach.
+ * The configured API keys. Without any, every caller may do everything; that is only accepted on a loopback address,
+ * which no other machine can reach.
  */
 import { Context, Redacted } from "effect"
 import type { Scope, VisibleDevices } from "../contracts/Authorization.ts"
@@ -18,7 +18,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
   readonly keys: ReadonlyArray<ApiKey>
 }>()("columba/services/ApiKeys") {}
 
-/** `127.0.0.0/8`, `::1` (also as IPv4 in IPv6) and `localhost`. Takes brackets as URLs have them. */
+/** `127.0.0.0/8`, `::1` (also as IPv4 in IPv6) and `localhost`. Accepts brackets as in URLs. */
 export const isLoopback = (host: string): boolean => {
   const bare = host.replace(/^\[|\]$/g, "").toLowerCase()
   return bare === "localhost" || bare.endsWith(".localhost") || bare === "::1" || bare === "0:0:0:0:0:0:0:1" ||

@@ -1,10 +1,10 @@
 /**
- * The handler that answers messages by a language model, for devices where it is switched on. The answer is a message to
- * send like any other, stored in the transaction that notes the message as handled, under a key made of the event's id:
- * however often the event comes, there is one answer.
+ * The handler that answers messages with a language model, for devices where it is switched on. The answer is an
+ * ordinary message to send, stored in the transaction that records the message as handled, under a key made of the
+ * event's id: however often the event comes, there is one answer.
  *
- * The model sees the device's prompt and messages of this one chat, and can do nothing but write. Whatever a message
- * talks it into, there is nothing of other chats that it could tell.
+ * The model gets the device's prompt and messages of this one chat, and can only write. Whatever a message persuades
+ * it to do, it has nothing of other chats to disclose.
  */
 import { Clock, Effect, Metric } from "effect"
 import type { AutoReply } from "../domain/AutoReply.ts"
@@ -22,14 +22,17 @@ import * as Metrics from "./Metrics.ts"
 import { ReplyModel } from "./ReplyModel.ts"
 import type { ReplyFailed, Turn } from "./ReplyModel.ts"
 
-/** Under this name the inbox notes what it has handled. */
+/** The inbox records handled messages under this name. */
 export const handlerName = "auto-reply"
 
-/** Of each message, and of all of them: a model reads no more for a chat, and its maker counts every word. */
+/**
+ * Maximum length of each message, and of all of them: a model reads no more for a chat, and its provider charges for
+ * every word.
+ */
 const turnLengthMax = 2_000
 const conversationLengthMax = 16_000
 
-/** Messages of ours that nobody has read are no part of the conversation. */
+/** Outgoing messages with these statuses were not delivered, so they are no part of the conversation. */
 const unsaid: ReadonlySet<MessageStatus> = new Set(["failed", "cancelled", "expired", "scheduled"])
 
 type Outcome =
@@ -49,12 +52,12 @@ export const make: Effect.Effect<
 
   const count = (outcome: Outcome) => Metric.update(Metric.withAttributes(Metrics.autoReplies, { outcome }), 1)
 
-  /** What was said in this chat before the message, the oldest first, and then the message. */
+  /** The messages of this chat before the message, the oldest first, and then the message. */
   const readTurns = Effect.fnUntraced(function*({ data, deviceId, recordedAt }: MessageReceived, window: number) {
     const { items } = window === 0
       ? { items: [] }
       : yield* messages.list({ device: deviceId, chat: data.chat, visible: [deviceId], limit: window + 1 }).pipe(
-        // There is no cursor that could be invalid.
+        // No cursor is passed, so none can be invalid.
         Effect.catchTag("CursorInvalid", Effect.die)
       )
     const before = items.filter((message) =>
@@ -76,7 +79,7 @@ export const make: Effect.Effect<
         idempotencyKey: `${replyKeyPrefix}${id}`
       }).pipe(
         Effect.as<Outcome>("answered"),
-        // A repeat, for which the model has found other words: the answer of the first time stands.
+        // A repeat for which the model has generated another text: the first answer stands.
         Effect.catchTag("IdempotencyKeyReused", () => Effect.succeed<Outcome>("answered")),
         Effect.catchIf(isUnsendable, ({ _tag }) =>
           Effect.as(
@@ -108,14 +111,14 @@ export const make: Effect.Effect<
 
 type Unsendable = Exclude<SendFailure, { readonly _tag: "StorageUnavailable" | "IdempotencyKeyReused" }>
 
-/** Whatever it is: it will not be otherwise the next time. */
+/** Failures that would be the same at the next attempt. */
 const isUnsendable = (error: Unsendable | StorageUnavailable): error is Unsendable =>
   error._tag !== "StorageUnavailable"
 
 const toFailure = ({ message, reason, retryAfter }: ReplyFailed): HandlerFailed =>
   HandlerFailed.of(message, { permanent: reason === "refused", retryAfter })
 
-/** `before` is newest first. The newest that fit are kept. */
+/** `before` is newest first. The newest messages that fit are kept. */
 export const makeTurns = (before: ReadonlyArray<Message>, body: string): ReadonlyArray<Turn> => {
   const turns: Array<Turn> = [{ role: "user", text: cutText(body, turnLengthMax) }]
   let length = turns[0]!.text.length

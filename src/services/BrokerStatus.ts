@@ -1,6 +1,7 @@
 /**
- * Whether the broker takes events, and if not, why. A broker that is away or blocked stops no ingest: the events wait
- * in the log. This state is shown in readiness, metrics and the command line; the ingest path does not read it.
+ * Whether the broker accepts events, and if not, why. A broker that is unavailable or blocked does not stop ingest:
+ * the events wait in the log. This state is shown in readiness, metrics and the command line; the ingest path does not
+ * read it.
  */
 import { Context, Effect, Layer } from "effect"
 import type { Stream } from "effect"
@@ -27,7 +28,7 @@ export type BrokerState =
   /** Connected, but the broker does not read from publishers, because of a memory or disk alarm. */
   | { readonly _tag: "Blocked"; readonly since: string; readonly reason: string }
 
-/** What the last check of the exchanges and queues found. */
+/** The result of the last check of the exchanges and queues. */
 export interface BrokerTopology {
   /** Exchanges and queues that were missing. They have been declared again unless `problem` says otherwise. */
   readonly missing: ReadonlyArray<string>
@@ -50,9 +51,9 @@ export class BrokerStatus extends Context.Service<BrokerStatus, {
   readonly topology: Effect.Effect<BrokerTopology>
 }>()("columba/services/BrokerStatus") {
   /**
-   * The check `broker`. Because events wait in the log, an outage does not make the process unready. One case does: the
-   * broker has refused every attempt since the start. That is a wrong setting, which waiting does not correct and which
-   * a rollout should stop at.
+   * The check `broker`. Because events wait in the log, an outage does not make the process unready, with one
+   * exception: the broker has refused every attempt since the start. That is a wrong setting, which waiting does not
+   * correct and which a rollout should stop at.
    */
   static readonly readiness: Layer.Layer<never, never, BrokerStatus | Readiness> = Readiness.check(
     "broker",
@@ -81,7 +82,7 @@ export const describeState = (state: BrokerState): string => {
   }
 }
 
-/** The state, and what the last check of exchanges and queues found. */
+/** The state, and the result of the last check of exchanges and queues. */
 export const describeBroker = (state: BrokerState, topology: BrokerTopology): string =>
   [describeState(state), ...(state._tag === "Connected" ? describeTopology(topology) : [])].join("; ")
 

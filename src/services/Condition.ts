@@ -1,7 +1,7 @@
 /**
  * A condition variable: fibers wait until a predicate over plain fields holds, and the code that changes the fields
- * says so. The predicate is evaluated by the code that changes the fields, so a change that satisfies none of the
- * waiting fibers wakes none of them. This is why it is not a `Latch`, which would wake a fiber for each event.
+ * calls `changed`. That code evaluates the predicates, so a change that satisfies none of the waiting fibers wakes
+ * none of them. This is why it is not a `Latch`, which would wake a fiber for each event.
  */
 import { Effect } from "effect"
 
@@ -13,10 +13,10 @@ export class Condition {
     return this.#looks.size
   }
 
-  /** Returns once `ready` holds: at once if it does already, else after the first `changed` at which it does. */
+  /** Returns once `ready` holds: at once if it does already, otherwise after the first `changed` at which it does. */
   waitUntil(ready: () => boolean): Effect.Effect<void> {
     const wait = Effect.callback<void>((resume) => {
-      // Again, because a fiber may have yielded to others since.
+      // Checked again, because a fiber may have yielded to others since.
       if (ready()) return resume(Effect.void)
       const look = () => {
         if (!ready()) return

@@ -1,24 +1,24 @@
-/** How messages that failed are tried again, and how long a handler has. */
+/** How failed messages are retried, and how long a handler has. */
 import { Context, Duration } from "effect"
 
 export interface ConsumerSettings {
-  /** Some minutes of attempts: the restart of another service lies within, and its outage is for an operator to know. */
+  /** Some minutes of attempts: enough for a restart of another service; a longer outage concerns an operator. */
   readonly attemptsMax: number
-  /** After the first failure; doubled by each that follows. */
+  /** The wait after the first failure; doubled by each further one. */
   readonly retryMin: Duration.Duration
   readonly retryMax: Duration.Duration
-  /** Whoever asks for more patience is not followed: a message holds a place among those that are in flight. */
+  /** Maximum wait that a handler can request: a waiting message occupies a place among those in flight. */
   readonly retryAfterMax: Duration.Duration
-  /** A handler that calls others is given their time and more; then it has failed. `COLUMBA_HANDLER_TIMEOUT`. */
+  /** Long enough for a handler that calls other services; after this time it has failed. `COLUMBA_HANDLER_TIMEOUT`. */
   readonly handlerTimeout: Duration.Duration
   /**
-   * Of what it writes. Less than the ten seconds after which the database ends a session that does nothing in its transaction: then
-   * it could not be rolled back any more.
+   * Maximum time for the handler's writes. Less than the ten seconds after which the database ends a session that is
+   * idle in its transaction: a rollback would then be impossible.
    */
   readonly commitTimeout: Duration.Duration
   /**
-   * A message that was delivered so long ago goes back to the broker, whatever it waits for. Brokers close the channel of a
-   * consumer that holds one for 30 minutes, and then all that it holds has been delivered once more.
+   * Maximum time that a message is held before it returns to the broker, whatever it waits for. Brokers close the
+   * channel of a consumer that holds one for 30 minutes, and then all that it holds is delivered again.
    */
   readonly holdMax: Duration.Duration
 }

@@ -1,6 +1,6 @@
 /**
- * For how long a statement has been under way to the database without a byte from it: the longest of all connections, in
- * milliseconds. A network that lost packets for a while may answer on a new connection and never on those of before.
+ * How long a statement has been waiting for a byte from the database: the longest of all connections, in milliseconds.
+ * A network that lost packets for a while may work for a new connection and never again for earlier ones.
  */
 import { Context } from "effect"
 

@@ -1,6 +1,6 @@
 /**
- * Dead letters: looked at, tried again, dropped. With a broker they are in its queue, without one in the inbox. None is
- * lost by a crash in between: at worst a message that is tried again stays among them too, and the second time it is
+ * Dead letters: listing, retrying, dropping. With a broker they are in its queue, without one in the inbox. None is
+ * lost by a crash in between: at worst a message that is retried also stays among them, and its second delivery is
  * recognised as handled.
  */
 import { Context, Effect, Layer, Schema } from "effect"
@@ -11,7 +11,7 @@ import { MessageInbox } from "./MessageInbox.ts"
 
 export type DeadLettersFailure = DeadLettersUnavailable | StorageUnavailable
 
-/** How many one call changes or looks through at most: they are held meanwhile. */
+/** Maximum number that one call changes or searches, because they are held in memory. */
 export const deadLettersMax = 10_000
 
 export class DeadLetters extends Context.Service<DeadLetters, {
@@ -23,7 +23,7 @@ export class DeadLetters extends Context.Service<DeadLetters, {
   readonly retry: (ids: ReadonlyArray<string> | null) => Effect.Effect<ReadonlyArray<string>, DeadLettersFailure>
   readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, DeadLettersFailure>
 }>()("columba/services/DeadLetters") {
-  /** Those of a consumer without a broker. */
+  /** The dead letters of a consumer without a broker. */
   static readonly layerInbox: Layer.Layer<DeadLetters, never, MessageInbox> = Layer.effect(
     DeadLetters,
     Effect.gen(function*() {

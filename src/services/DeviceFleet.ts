@@ -1,6 +1,7 @@
 /**
- * All actors. Reaches what is known only where a device's actor lives: its live connection, attempts and evidence.
- * Commands do not go through here: they are desired state in the `devices` table, which any process can write.
+ * All actors. Reaches the state that exists only where a device's actor lives: its live connection, attempts and
+ * evidence. Commands do not go through here: they are desired state in the `devices` table, which any process can
+ * write.
  */
 import { Context, Effect, Layer } from "effect"
 import type { UpstreamStatus } from "../domain/Device.ts"
@@ -13,11 +14,11 @@ import { noLogins } from "./FleetLogins.ts"
 import type { FleetLogins } from "./FleetLogins.ts"
 import type { SessionEvent } from "./GatewayParts.ts"
 
-/** The actor's own view of its connection, read without disturbing it. */
+/** The actor's own view of its connection, read without disturbing the actor. */
 export interface ActorView {
   /** Where the actor lives. */
   readonly node: string
-  /** Its gateway is down, as far as the actor's process knows. */
+  /** Set if the gateway is down according to the actor's process. */
   readonly incident: IncidentView | null
   readonly state: DeviceState
   readonly attempts: number
@@ -25,7 +26,7 @@ export interface ActorView {
   /** When a webhook last brought something new of the device. */
   readonly lastWebhookAt: string | null
   readonly lastFailure: Failure | null
-  /** How its webhook stands at the gateway; null where the gateway cannot be told. */
+  /** The state of the webhook at the gateway; null if the gateway cannot be configured. */
   readonly webhook: WebhookState | null
   readonly framesReceived: number
   readonly restarts: number
@@ -41,7 +42,7 @@ export interface IncidentView {
   readonly waiting: number
 }
 
-/** How far the histories of a gateway's devices are read. Counts are since its first device came. */
+/** The progress of reading the histories of a gateway's devices. Counts are since its first device came. */
 export interface BackfillView {
   readonly gateway: GatewayName
   /** Devices whose history waits to be read, or is being read. */
@@ -68,28 +69,29 @@ export const noDevices: Readonly<Record<DeviceStateTag, number>> = {
 }
 
 export class DeviceFleet extends Context.Service<DeviceFleet, {
-  /** Null where no actor of that device is in reach: outside of a cluster, where this process hosts none. */
+  /** Null if no actor of that device can be reached: outside of a cluster, if this process hosts none. */
   readonly view: (id: DeviceId) => Effect.Effect<ActorView | null, DeviceUnreachable>
   /**
-   * Gives the device's actor what the gateway answered about its slot, and returns once the actor has acted on it.
-   * False where no actor with an open session is in reach: then nothing is recorded.
+   * Passes the gateway's answer about a slot to the device's actor, and returns once the actor has acted on it. False
+   * if no actor with an open session can be reached: then nothing is recorded.
    */
   readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean, DeviceUnreachable>
   /**
-   * Events of the device that came by a webhook, and are in the log by now. They show its actor that it is heard. Hints
-   * among them only make it ask the gateway: webhooks come late, twice and in any order. `repeats` were in the log before:
-   * they say nothing about now, since everyone who saw a webhook on its way can send it again, but they were delivered.
+   * Events of the device that arrived by a webhook and are in the log by now. They show its actor that the device is
+   * receiving. Hints among them only make it ask the gateway: webhooks arrive late, twice and in any order. `repeats`
+   * were in the log before: they prove nothing about now, since everyone who saw a webhook in transit can send it
+   * again, but they were delivered.
    */
   readonly receiveWebhook: (
     id: DeviceId,
     events: ReadonlyArray<SessionEvent>,
     repeats?: ReadonlyArray<EventDraft>
   ) => Effect.Effect<void>
-  /** A webhook that was signed for the device was turned away, now. False where no actor lives here to write it down. */
+  /** A webhook that was signed for the device was refused just now. False if no actor lives here to record it. */
   readonly refused: (id: DeviceId) => Effect.Effect<boolean>
   /**
-   * The gateway did not answer for the device's slot. Where its process does not answer either, its devices here wait for
-   * it, and are recorded so; a single answer that failed says nothing of a device that hears.
+   * The gateway did not answer for the device's slot. If its process does not answer either, its devices here wait for
+   * it, and that is recorded. A single failed answer is no evidence against a device that receives events.
    */
   readonly reportSilence: (id: DeviceId, detail: string) => Effect.Effect<void, DeviceUnreachable>
   /** The device's account was logged out at its gateway, by an operator. Returns once the actor has acted on it. */
@@ -97,7 +99,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
-  /** Compares desired state with actors now, and returns when starts and stops were handed out. */
+  /** Compares desired state with actors now, and returns when the starts and stops were issued. */
   readonly reconcile: Effect.Effect<void>
   readonly logins: FleetLogins
 }>()("columba/services/DeviceFleet") {

@@ -1,6 +1,6 @@
 /**
- * What people and programs do with devices. Commands are written as desired state and return once that is durable;
- * the fleet follows, wherever the device's actor lives.
+ * The operations of people and programs on devices. Commands are written as desired state and return once that is
+ * durable; the fleet follows, wherever the device's actor lives.
  */
 import { Context, Effect, Layer, Option, Stream, Struct } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -34,18 +34,21 @@ import { SendRepository } from "./SendRepository.ts"
 import * as SendWaits from "./sendWaits.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
-/** Transitions an explanation rests on. */
+/** Number of transitions that an explanation is based on. */
 const transitionsRead = 5
 
-/** What the actor recorded is committed within milliseconds; longer means that the database is away. */
+/** Commits of the actor's records take milliseconds; more means that the database is unavailable. */
 const flushMax = "5 seconds"
 
-/** Listeners only note what they are told, so none lags behind another. */
+/** Listeners only record notifications, so none lags behind another. */
 const changesMax = 64
 
 type OnDevice<A, E = never> = (id: DeviceId) => Effect.Effect<A, DeviceNotFound | StorageUnavailable | E>
 
-/** For a caller who may see these devices: how many others wait for a gateway is not part of the answer. */
+/**
+ * For a caller who may see these devices: the number of other devices that wait for a gateway is not part of the
+ * answer.
+ */
 type OnVisibleDevice<A> = (
   id: DeviceId,
   visible: VisibleDevices
@@ -54,7 +57,7 @@ type OnVisibleDevice<A> = (
 export class DeviceManager extends Context.Service<
   DeviceManager,
   {
-    /** Creates the slot at the gateway where it lacks it, then the device, active. */
+    /** Creates the slot at the gateway if it is missing, then the device, active. */
     readonly register: (device: {
       readonly name: string
       readonly gateway?: GatewayName | undefined
@@ -73,26 +76,26 @@ export class DeviceManager extends Context.Service<
     }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
     /** Devices whose row may have changed by a command; null: any of them. Repeats are possible. */
     readonly changes: Stream.Stream<DeviceId | null>
-    /** What is left out stays. `pacing`: null, as the server's default says; text, as one line. */
+    /** Omitted fields are unchanged. `pacing`: null for the server's default; text is one line. */
     readonly edit: (
       id: DeviceId,
       change: { readonly name?: string | undefined; readonly pacing?: Pacing | string | null | undefined }
     ) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
-    /** Twice changes nothing. */
+    /** Repeating it changes nothing. */
     readonly deactivate: OnDevice<Device>
     readonly reactivate: OnDevice<Device>
     /** Not for inactive devices, and not out of quarantine: that is `release`. */
     readonly reconnect: OnDevice<Device, DeviceStateConflict>
     /** Only out of quarantine. */
     readonly release: OnDevice<Device, DeviceStateConflict>
-    /** Asks the gateway. Where the device's actor is in reach, it acts on the answer and records it first. */
+    /** Asks the gateway. If the device's actor can be reached, it acts on the answer and records it first. */
     readonly syncStatus: OnDevice<
       DeviceStatus,
       DeviceUnreachable | GatewayUnknown | GatewayUnusable | GatewayUnavailable
     >
     readonly connection: OnVisibleDevice<DeviceConnection>
     readonly explain: OnVisibleDevice<Explanation>
-    /** Newest first by when they were written down. */
+    /** Newest first by when they were recorded. */
     readonly gaps: (options: {
       readonly id: DeviceId
       readonly status?: GapStatus | undefined
@@ -101,11 +104,11 @@ export class DeviceManager extends Context.Service<
       readonly cursor?: string | undefined
     }) => Effect.Effect<Page<Gap>, DeviceNotFound | StorageUnavailable | CursorInvalid>
     /**
-     * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
-     * included. What sinks have delivered before is not erased.
+     * Erases what the log holds of one chat of the device, in both spellings of its account, including events not yet
+     * written. Events that sinks have delivered before are not erased.
      */
     readonly eraseChat: (id: DeviceId, chat: string) => Effect.Effect<Erasure, DeviceNotFound | StorageUnavailable>
-    /** The same for all chats of the device; the address and the phone number of its account are forgotten too. */
+    /** The same for all chats of the device; the address and the phone number of its account are removed too. */
     readonly eraseChats: OnDevice<Erasure>
   } & LoginManager.LoginManager
 >()("columba/services/DeviceManager") {
@@ -123,7 +126,7 @@ export class DeviceManager extends Context.Service<
       const waits = Option.isNone(sends) ? null : yield* SendWaits.make(devices, sends.value)
       const publicAddress = yield* PublicAddress
       const random = yield* SecureRandom.SecureRandom
-      // All who listen share one connection to the database, which there is only while somebody does.
+      // All listeners share one connection to the database, which exists only while there are any.
       const changes = yield* Stream.share(devices.changes, { capacity: changesMax, strategy: "suspend" })
 
       const register: DeviceManager["Service"]["register"] = Effect.fn("DeviceManager.register")(function*(wanted) {
@@ -158,10 +161,10 @@ export class DeviceManager extends Context.Service<
         const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
         const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target)).pipe(
           Effect.tapErrorTag("GatewayUnavailable", ({ message }) =>
-            // The caller reads next what is recorded.
+            // The caller then reads the recorded state.
             Effect.andThen(Effect.ignore(fleet.reportSilence(id, message)), Effect.timeoutOption(log.flush, flushMax)))
         )
-        // Only the actor records what is known of its device. Where it lives elsewhere, its actor asks the gateway by itself.
+        // Only the actor records the device's state. If the actor lives elsewhere, it asks the gateway itself.
         const reported = yield* fleet.reportStatus(id, upstream)
         if (!reported) return { device, upstream }
         const recorded = yield* Effect.timeoutOption(log.flush, flushMax)
@@ -169,7 +172,10 @@ export class DeviceManager extends Context.Service<
         return { device: yield* devices.get(id), upstream }
       })
 
-      /** What is recorded of a device is told also where its actor does not answer; `silence` says that it did not. */
+      /**
+       * The recorded state of a device is returned even if its actor does not answer; `silence` reports that it did
+       * not.
+       */
       const findActor = (id: DeviceId) =>
         Effect.map(fleet.view(id), (view) => ({ view, silence: null })).pipe(
           Effect.catchTag("DeviceUnreachable", ({ message }) => Effect.succeed({ view: null, silence: message }))
@@ -192,7 +198,7 @@ export class DeviceManager extends Context.Service<
         return { counts, open: counts.open === 0 ? [] : (yield* ledger.openOf([id])).get(id) ?? [] }
       })
 
-      /** A gateway that cannot be used now has nothing to say, and the device's state says that. */
+      /** A gateway that cannot be used now gives no answer, and the device's state shows that. */
       const findReception = (device: Device, view: ActorView | null): Effect.Effect<Reception | null> =>
         useGateway(directory, device.gateway, ({ capabilities, name, webhook }) =>
           Effect.succeed(
@@ -253,7 +259,7 @@ export class DeviceManager extends Context.Service<
         }
       })
 
-      /** What is in memory by now is committed first: written after the erasure, it would stay. */
+      /** Drafts in memory are committed first: written after the erasure, they would stay. */
       const erase = Effect.fnUntraced(function*(id: DeviceId, erasure: Effect.Effect<number, StorageUnavailable>) {
         yield* devices.get(id)
         yield* Effect.timeoutOrElse(log.flush, {

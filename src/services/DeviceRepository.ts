@@ -1,6 +1,6 @@
 /**
- * The `devices` table: what should run, and what its actors last recorded. Any process may write desired state; the
- * fleet reads it and follows.
+ * The `devices` table: desired state, and the state that actors last recorded. Any process may write desired state;
+ * the fleet reads it and follows.
  */
 import { Context, Duration } from "effect"
 import type { Effect, Stream } from "effect"
@@ -23,45 +23,50 @@ export interface Page<A> {
 export interface DeviceClaim {
   readonly epoch: number
   /**
-   * Until when the owner before was alive: what it had received until then is in the log. Null where the device had no
-   * owner. An owner that has recorded no state of the device does not count: it may have died before it wrote down that
-   * nobody was there.
+   * The time until which the previous owner was alive: everything it had received until then is in the log. Null if
+   * the device had no owner. An owner that has recorded no state of the device does not count: it may have died before
+   * it recorded that the device had no session.
    */
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp
-  /** Processes in a row that have ended while they ran the device, without recording that they stop it. */
+  /** Number of consecutive processes that ended while they ran the device, without recording that they stop it. */
   readonly deaths: number
-  /** The last of them had the device on trial, with so many in all; null: it had not. */
+  /**
+   * The number of devices that the last of these processes had on trial, if this device was among them; otherwise
+   * null.
+   */
   readonly triedWith: number | null
 }
 
 /** A device that moves from one node of a cluster to another. */
 export interface HandOver {
-  /** Of its last claim. */
+  /** The epoch of the last claim. */
   readonly epoch: number
-  /** Its last claim, and no other one: an older database gives the same epochs out again. */
+  /** Identifies the last claim itself: an older database assigns the same epochs again. */
   readonly claim: string
   /** Whether it is recorded as online. */
   readonly online: boolean
-  /** The claim whose holder was online while the node before still listened for the device; null: none ever was. */
+  /**
+   * The claim whose holder was online while the previous node still listened for the device; null if there was none.
+   */
   readonly confirmed: number | null
 }
 
-/** A process that runs devices, or did when it was last heard of. */
+/** A process that runs devices, or that last did. */
 export interface DeviceOwner {
   /** By name and start. */
   readonly owner: string
   readonly aliveAt: Timestamp
-  /** It was, moments ago. */
+  /** Whether it was alive a few seconds ago. */
   readonly alive: boolean
   /** Active devices that it has claimed and no other process since. */
   readonly devices: number
 }
 
-/** A process writes down that it is alive every few seconds (`FleetSettings`), and not while the log cannot be written. */
+/** A process records every few seconds that it is alive (`FleetSettings`), but not while the log cannot be written. */
 export const aliveFor = Duration.seconds(20)
 
-/** A device as its gateway knows it. */
+/** A device as identified at its gateway. */
 export interface SlotHolder extends SessionTarget {
   readonly active: boolean
 }
@@ -86,7 +91,7 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
 
-  /** `pacing` null: as the server's default says. What is left out stays. */
+  /** `pacing` null: the server's default. Omitted fields are unchanged. */
   readonly edit: (
     id: DeviceId,
     change: { readonly name?: string | undefined; readonly pacing?: Pacing | null | undefined }
@@ -99,34 +104,33 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly requestRelease: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
   /**
-   * Makes `owner` the owner of these devices and raises the epoch of each, ordered against all appends: what was
-   * committed under an older epoch was committed before, and nothing under it will be. Ids without a device are left
-   * out.
+   * Makes `owner` the owner of these devices and raises the epoch of each, ordered against all appends: events of an
+   * older epoch were committed before, and none can be committed after. Ids without a device are left out.
    */
   readonly claim: (
     owner: string,
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, DeviceClaim>, StorageUnavailable>
 
-  /** Records that `owner` is about to start these devices, and which of them it would be if it ended now. */
+  /** Records that `owner` is about to start these devices, so that a crash can be attributed to them. */
   readonly beginTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
-  /** It did not end. */
+  /** Records that the process did not end. */
   readonly endTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
-  /** `owner` has run these devices for a while: the deaths of earlier processes do not count any more. */
+  /** `owner` has run these devices for a while: the deaths of earlier processes no longer count. */
   readonly forgetDeaths: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
 
   readonly handOvers: (
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, HandOver>, StorageUnavailable>
   /**
-   * The node that had these devices before has listened for each until the holder of this claim (`HandOver.claim`) was online,
-   * and all that came is in the log. Changes nothing where that is not the device's last claim.
+   * The previous node of these devices has listened for each until the holder of this claim (`HandOver.claim`) was online,
+   * and everything it received is in the log. Changes nothing where the claim is not the device's last one.
    */
   readonly confirmHandOvers: (claims: ReadonlyMap<DeviceId, string>) => Effect.Effect<void, StorageUnavailable>
 
   /**
-   * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.
-   * Ids without a device are left out.
+   * The devices of these ids with their newest transitions, newest first, up to a maximum for each; all from one
+   * snapshot. Ids without a device are left out.
    */
   readonly recorded: (
     ids: ReadonlyArray<DeviceId>,
@@ -143,21 +147,21 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     }
   ) => Effect.Effect<ReadonlyArray<SlotHolder>, StorageUnavailable>
 
-  /** The process that has claimed the device, by host name and start; null where none has. */
+  /** The process that has claimed the device, by host name and start; null if none has. */
   readonly owner: (id: DeviceId) => Effect.Effect<string | null, DeviceNotFound | StorageUnavailable>
 
   /** The processes that are alive or have devices, by name. */
   readonly owners: Effect.Effect<ReadonlyArray<DeviceOwner>, StorageUnavailable>
 
-  /** Every device that should run, or whose recorded state says that it runs. Without ids, of all devices. */
+  /** Every device that should run, or whose recorded state is that of a running one. Without ids, of all devices. */
   readonly desired: (
     ids?: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
 
   /**
    * The devices whose desired state may have changed: at once for this process's own writes, by LISTEN for those of
-   * others. Null says that any device may have changed: it comes first, after a lost connection, and when the reader was
-   * too slow. Repeats are possible.
+   * others. Null means that any device may have changed: it comes first, after a lost connection, and when the reader
+   * was too slow. Repeats are possible.
    */
   readonly changes: Stream.Stream<DeviceId | null>
 

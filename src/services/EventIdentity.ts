@@ -1,6 +1,6 @@
 /**
- * How events, messages and gaps get their ids. A message id is computed from the message's identity, so that a repeat, by
- * whichever way it comes, computes the same one; an event id is made once, when the event is first drafted.
+ * How events, messages and gaps get their ids. A message id is computed from the message's identity, so that a repeat,
+ * however it arrives, computes the same one; an event id is made once, when the event is first drafted.
  *
  * A message's id is its identity key in another alphabet, so the store finds a message by its identity and needs no
  * index of message ids.
@@ -16,12 +16,10 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 /** 128 bits as 26 characters of 5 bits each; the last two bits are zero. */
 const idLength = 26
 
-const hyphen = 0x2d
-
-/** Separates the fields of a key. `clean` keeps it out of them, so no two identities can read alike. */
+/** Separates the fields of a key. `clean` removes it from the fields, so two identities never have the same key. */
 export const separator = "\u001f"
 
-/** Control characters: never part of an address or an id, refused by text columns (NUL), or our own separator. */
+/** Control characters: never part of an address or an id, refused by text columns (NUL), or the separator itself. */
 // oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f]/
 // oxlint-disable-next-line no-control-regex
@@ -39,14 +37,17 @@ export interface MessageIdentity {
   readonly waId: string
 }
 
-/** What a key is taken over, in the parts that a store needs to compute the key of another spelling. */
+/** The parts that a key is computed from, from which a store can compute the key of another spelling. */
 export interface KeyParts {
   readonly base: string
   readonly chat: string
   readonly sender: string
 }
 
-/** The last one, because an event's key is derived twice at once: for its message id, and when the log prepares it. */
+/**
+ * The last identity is cached, because an event's key is derived twice in a row: for its message id, and when the log
+ * prepares it.
+ */
 let lastIdentity = ""
 let lastKey = digest(lastIdentity)
 
@@ -60,8 +61,8 @@ export const deriveKey = ({ base, chat, sender }: KeyParts): string => {
 }
 
 /**
- * The identity of a message. Of a message of our own the gateway's id is enough, because this account chose it, and
- * acks name nothing else. Of a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
+ * The identity of a message. For an own message the gateway's id is enough, because this account chose it, and acks
+ * contain nothing else. For a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
  */
 export const deriveMessageKeyParts = (deviceId: DeviceId, message: MessageIdentity): KeyParts => ({
   base: `${deviceId}${separator}message${separator}${message.fromMe ? "1" : "0"}${separator}${clean(message.waId)}`,
@@ -76,36 +77,10 @@ export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): M
 export const deriveMessageKey = (deviceId: DeviceId, waId: string): string =>
   deriveKey(deriveMessageKeyParts(deviceId, { fromMe: true, chat: "", sender: "", waId }))
 
-const letters = Buffer.from(crockford)
-
-const hexValues = new Uint8Array(128)
-for (let value = 0; value < 16; value++) hexValues[value.toString(16).charCodeAt(0)] = value
-
-const idText = Buffer.alloc(4 + idLength)
-
-/** The prefix of four letters, and 32 hex digits as 26 letters. Hyphens between the digits are left out. */
-const formatId = (prefix: string, hex: string): string => {
-  let at = idText.write(prefix)
-  let bits = 0
-  let count = 0
-  for (let index = 0; index < hex.length; index++) {
-    const code = hex.charCodeAt(index)
-    if (code === hyphen) continue
-    bits = ((bits << 4) | hexValues[code]!) & 0xff
-    count += 4
-    if (count < 5) continue
-    count -= 5
-    idText[at++] = letters[(bits >>> count) & 31]!
-  }
-  // Three bits are left, and two zeros end the last letter.
-  idText[at] = letters[(bits << 2) & 31]!
-  return idText.toString("latin1")
-}
-
 /** The message id of a key of 32 hex digits. */
-export const formatMessageId = (key: string): MessageId => formatId("msg_", key) as MessageId
+export const formatMessageId = (key: string): MessageId => `msg_${base32(key)}` as MessageId
 
-/** The key of a message id; null for an id that no key has. */
+/** The key of a message id; null for an id that belongs to no key. */
 export const parseMessageId = (id: string): string | null => {
   if (id.length !== 4 + idLength || !id.startsWith("msg_")) return null
   let bits = 0n
@@ -117,31 +92,23 @@ export const parseMessageId = (id: string): string | null => {
   return (bits & 3n) === 0n ? (bits >> 2n).toString(16).padStart(32, "0") : null
 }
 
-/** Random bytes are drawn for many ids at once: one draw per id would be most of what an id costs. */
+/** Random bytes are drawn for many ids at once: a draw per id would be most of its cost. */
 const pool = Buffer.alloc(10 * 256)
 let poolOffset = pool.length
 
-/**
- * The bytes of ids are put together here, and become a text once: joined from parts, an id is a tree of five times its size
- * until something reads it.
- */
-const eventIdText = Buffer.alloc(36, "-")
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 
-const hexDigits = Buffer.from("0123456789abcdef")
+/** Thousands of ids are made within one millisecond, so its digits are cached. */
+let prefixMillis = -1
+let prefix = ""
 
-const putHex = (at: number, byte: number): void => {
-  eventIdText[at] = hexDigits[byte >> 4]!
-  eventIdText[at + 1] = hexDigits[byte & 15]!
-}
-
-/** Thousands of ids are made within one millisecond: its digits are kept. */
-let millisOfText = -1
-
-const putMillis = (millis: number): void => {
-  if (millis === millisOfText) return
-  const time = Math.trunc(millis).toString(16).padStart(12, "0")
-  eventIdText.write(`${time.slice(0, 8)}-${time.slice(8, 12)}`)
-  millisOfText = millis
+const formatPrefix = (millis: number): string => {
+  if (millis !== prefixMillis) {
+    const time = Math.trunc(millis).toString(16).padStart(12, "0")
+    prefix = `${time.slice(0, 8)}-${time.slice(8, 12)}-`
+    prefixMillis = millis
+  }
+  return prefix
 }
 
 /** A UUIDv7 for an event drafted at `now` (milliseconds): 48 bits of time, 74 random bits. */
@@ -152,21 +119,42 @@ export const makeEventId = (now: number): EventId => {
   }
   const at = poolOffset
   poolOffset += 10
-  putMillis(now)
-  putHex(14, 0x70 | (pool[at]! & 0x0f))
-  putHex(16, pool[at + 1]!)
-  putHex(19, 0x80 | (pool[at + 2]! & 0x3f))
-  putHex(21, pool[at + 3]!)
-  for (let index = 4; index < 10; index++) putHex(16 + 2 * index, pool[at + index]!)
-  return eventIdText.toString("latin1") as EventId
+  const hex = (index: number) => hexOfByte[pool[at + index]!]!
+  const version = hexOfByte[0x70 | (pool[at]! & 0x0f)]! + hex(1)
+  const variant = hexOfByte[0x80 | (pool[at + 2]! & 0x3f)]! + hex(3)
+  const chance = hex(4) + hex(5) + hex(6) + hex(7) + hex(8) + hex(9)
+  return `${formatPrefix(now)}${version}-${variant}-${chance}` as EventId
 }
 
-/** The id of a gap that is written down at `now` (milliseconds). */
-export const makeGapId = (now: number): GapId => formatId("gap_", makeEventId(now)) as GapId
+/** The id of a gap that is recorded at `now` (milliseconds). */
+export const makeGapId = (now: number): GapId => `gap_${base32(makeEventId(now).replaceAll("-", ""))}` as GapId
+
+const hexValues = new Uint8Array(128)
+for (let value = 0; value < 16; value++) hexValues[value.toString(16).charCodeAt(0)] = value
+
+/** Two characters at a time: the text of ten bits. */
+const pairs = Array.from({ length: 1024 }, (_, bits) => `${crockford[bits >> 5]}${crockford[bits & 31]}`)
+
+/** 32 hex digits as 26 characters. */
+const base32 = (hex: string): string => {
+  let text = ""
+  let bits = 0
+  let count = 0
+  for (let index = 0; index < 32; index++) {
+    bits = (bits << 4) | hexValues[hex.charCodeAt(index)]!
+    count += 4
+    if (count < 10) continue
+    count -= 10
+    text += pairs[bits >>> count]
+    bits &= (1 << count) - 1
+  }
+  // Eight bits are left, and two zeros complete the last character.
+  return text + pairs[bits << 2]
+}
 
 /**
- * A history keeps reactions as a state and without an id of their own: who reacted to which message, with what and in
- * which second.
+ * A history contains reactions as a state and without an id of their own, so the key is made of who reacted to which
+ * message, with what and in which second.
  */
 export const identifyReaction = (
   { chat, sender }: Pick<MessageIdentity, "chat" | "sender">,

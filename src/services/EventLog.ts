@@ -1,9 +1,9 @@
 /**
  * The log: an append-only, ordered, durable record of what happened, and the only way facts enter Columba.
  *
- * Appends of all devices are committed in groups, each group one transaction: events, message statuses, device
- * states and sink cursors together. Numbers are assigned in commit order and without holes, so a reader that has seen
- * `n` and asks for what follows can neither skip nor repeat.
+ * Appends of all devices are committed in groups, each group one transaction: events, message statuses, device states
+ * and sink cursors together. Numbers are assigned in commit order and without holes, so a reader that has seen `n` and
+ * asks for the events after it can neither skip nor repeat.
  *
  * Elsewhere: the writing itself (`LogStore`) and the readers (`SinkRelay`, the HTTP and RPC streams).
  */
@@ -16,7 +16,7 @@ import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
 import type { DeviceId, EventId } from "../domain/Ids.ts"
 import type { LogEffect } from "./LogEffect.ts"
 
-/** What became of one draft. A duplicate was in the log before: `seq` is null, nothing was written. */
+/** The result for one draft. A duplicate was in the log before: `seq` is null, nothing was written. */
 export type Appended =
   | { readonly _tag: "Committed"; readonly seq: number }
   | { readonly _tag: "Duplicate" }
@@ -27,22 +27,22 @@ export interface EventFilter {
   /** The devices that the reader may see. */
   readonly visible?: VisibleDevices
   readonly kinds?: ReadonlyArray<string> | undefined
-  /** Kinds that the reader may not see, whatever it asks for. Rare ones: they are read and left out. */
+  /** Kinds that the reader may not see, whatever it asks for. They are rare, so they are read and filtered out. */
   readonly hidden?: ReadonlyArray<string> | undefined
 }
 
 /**
- * The answer to a read. `through` is the last number that was looked at, matching or not: the next read asks after it,
- * and an idle reader can tell its client how far it has everything.
+ * The answer to a read. `through` is the last number that was examined, matching or not: the next read begins after
+ * it, and an idle reader can report to its client how far it has everything.
  */
 export interface EventPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
-  /** The event of that number; null where it is not kept, or there is none. */
+  /** The event of that number; null if it was deleted, or there is none. */
   readonly throughId: EventId | null
 }
 
-/** Where a reader goes on: the last event that it has looked at, as its position names it. */
+/** Where a reader resumes: the last event that it has examined, from its position. */
 export interface ReadFrom {
   readonly after: number
   /** Compared with the event of that number, if it is still kept (`LogReset`). */
@@ -55,7 +55,7 @@ export interface LogBounds {
   /** The newest event; null in an empty log. */
   readonly headId: EventId | null
   readonly oldest: number
-  /** Made when the log is created, and kept by copies of it: tells a restored log from another one. */
+  /** Made when the log is created, and kept by copies of it: distinguishes a restored log from another one. */
   readonly logId: string
 }
 
@@ -64,17 +64,19 @@ export interface SinkCursor {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
-  /** Events wait for it for a limited time only. */
+  /** Events wait for this sink for a limited time only. */
   readonly limited: boolean
 }
 
-/** How much of the log one reader may hold in memory at a time. */
+/** Maximum memory for one reader's events. */
 export interface ReadBudget {
-  /** Called before each read, when the page before it is no longer held. Returns the bytes the next page may have. */
+  /**
+   * Called before each read, when the previous page has been released. Returns the bytes that the next page may have.
+   */
   readonly take: () => number
-  /** How many bytes the page has; the surplus of what was taken is given back. */
+  /** The size of the page in bytes; the surplus of the taken bytes is returned. */
   readonly settle: (bytes: number) => void
-  /** One event is larger than what was taken, and was put away again: returns once there is room for it. */
+  /** One event is larger than the taken bytes, and was discarded: returns once there is room for it. */
   readonly require: (bytes: number) => Effect.Effect<void>
 }
 
@@ -83,12 +85,18 @@ export type Deletion =
   | { readonly _tag: "Deleted"; readonly count: number }
   | { readonly _tag: "Refused"; readonly elapsed: Duration.Duration }
 
-/** The right to move one sink's cursor. A newer claim ends an older one: its moves change nothing and say so. */
+/**
+ * The right to move one sink's cursor. A newer claim ends an older one: moves of the older claim change nothing and
+ * fail.
+ */
 export interface CursorClaim {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
-  /** Of which log the numbers are, as far as this process knows: given to `follow`, it finds that the log went back. */
+  /**
+   * The generation of the log that the numbers belong to, as this process has recorded it: passed to `follow`, it
+   * detects that the log went back.
+   */
   readonly generation: number
 }
 
@@ -101,17 +109,18 @@ export interface Fence {
   readonly epoch: number
 }
 
-/** Bounds of one `append`, which is one transaction: what a batch holds anyway. As many effects as events. */
+/** Maximum size of one `append`, which is one transaction and no larger than a batch. As many effects as events. */
 export const groupEventsMax = 500
 export const groupBytesMax = 4 * 1024 * 1024
 
 export class EventLog extends Context.Service<EventLog, {
   /**
-   * Commits these drafts as one group, in this order, each device's after all it gave before. Returns once they are on
-   * disk, one result per draft. Waits while the log is over its bound or the database is away; interruption before the
-   * batch was taken withdraws them. With a fence that is stale nothing is written and the call fails with `Fenced`.
-   * `effects` are applied in the same transaction, besides those that follow from the drafts; they may come without any
-   * draft. A draft that conflicts with a known identity is kept as `frame.rejected` in the transaction that follows.
+   * Commits these drafts as one group, in this order, and each device's drafts after its earlier ones. Returns once
+   * they are on disk, one result per draft. Waits while the log is over its bound or the database is unavailable;
+   * interruption before the batch was claimed withdraws them. With a stale fence nothing is written and the call fails
+   * with `Fenced`. `effects` are applied in the same transaction, besides those that follow from the drafts; they may
+   * come without any draft. A draft that conflicts with a known identity is kept as `frame.rejected` in the
+   * transaction that follows.
    */
   readonly append: (
     drafts: ReadonlyArray<EventDraft>,
@@ -119,41 +128,43 @@ export class EventLog extends Context.Service<EventLog, {
   ) => Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge>
 
   /**
-   * The hot path: takes one draft without waiting, from a socket callback. It is always taken; `false` says that the
-   * log is over its bound and that the caller must stop reading now and listen to `onRoom`. Overshoot is what the
-   * caller's socket had already read. If the store refuses the draft because its fence is stale, `onFenced` is called
-   * once and the draft is dropped. A patient one, for which nobody waits, may be written some ten milliseconds later if
-   * nothing else is to be written, with others of its kind.
+   * The hot path: accepts one draft without waiting, from a socket callback. The draft is always accepted; `false`
+   * means that the log is over its bound and that the caller must stop reading now and listen to `onRoom`. The excess
+   * is limited to what the caller's socket had already read. If the store refuses the draft because its fence is
+   * stale, `onFenced` is called once and the draft is dropped. A patient draft, for which nobody waits, may be written
+   * some ten milliseconds later if nothing else is to be written, with others of its kind.
    */
   readonly push: (
     draft: EventDraft,
     decider?: { readonly fence: Fence; readonly patient?: boolean; onFenced(): void }
   ) => boolean
 
-  /** Whether the log is within its bound and nobody waits for room: what is given to it now waits for the database alone. */
+  /**
+   * Whether the log is within its bound and nobody waits for room: a draft appended now waits for the database alone.
+   */
   readonly hasRoom: () => boolean
 
-  /** As `push`, for effects that no draft carries. At most `groupEventsMax` of them. */
+  /** As `push`, for effects that belong to no draft. At most `groupEventsMax` of them. */
   readonly pushEffects: (
     effects: ReadonlyArray<LogEffect>,
     options: { readonly fence: Fence; readonly patient?: boolean; readonly onFenced: () => void }
   ) => void
 
-  /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
+  /** Calls back once, when there is room again; at once if there is. Returns a function that withdraws the callback. */
   readonly onRoom: (resume: () => void) => () => void
 
-  /** Everything given to `append` or `push` before this call is committed when it returns. */
+  /** Everything passed to `append` or `push` before this call is committed when it returns. */
   readonly flush: Effect.Effect<void>
 
   /**
    * Events after `after`, in order, at most `limit` (1-1000) and some megabytes, at least one. Fails with
-   * `EventsExpired` where retention has removed some of them, and with `LogReset` where `after` is beyond the head, its
+   * `EventsExpired` if retention has removed some of them, and with `LogReset` if `after` is beyond the head, its
    * event is not the marked one, or the log is found to have gone back.
    */
   readonly read: (
     options: EventFilter & ReadFrom & {
       readonly limit: number
-      /** At most so many bytes of data, or one event. */
+      /** Maximum number of bytes of data, or one event. */
       readonly bytesMax?: number | undefined
     }
   ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired | LogReset>
@@ -164,8 +175,8 @@ export class EventLog extends Context.Service<EventLog, {
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
    * only with its consumer or an error; `LogReset` ends every stream that is open when the log goes back. A page with
-   * no events is a heartbeat: `through` is the watermark. With a budget, pages are cut to it. With the generation of the
-   * claim that `after` builds on, a log that went back while nothing was read is found too.
+   * no events is a heartbeat: `through` is the watermark. With a budget, pages are limited to it. With the generation
+   * of the claim that `after` is based on, a log that went back while nothing was read is detected too.
    */
   readonly follow: (
     options: EventFilter & ReadFrom & {
@@ -178,8 +189,8 @@ export class EventLog extends Context.Service<EventLog, {
   >
 
   /**
-   * As `follow`, for a reader that wakes up for each commit: gives one page after the other to `take`, and costs less per
-   * page than a stream. Ends only with an error.
+   * As `follow`, for a reader that wakes up for each commit: passes one page after the other to `take`, and costs less
+   * per page than a stream. Ends only with an error.
    */
   readonly followEach: <E>(
     options: EventFilter & ReadFrom & { readonly generation?: number | undefined },
@@ -196,10 +207,10 @@ export class EventLog extends Context.Service<EventLog, {
   readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 
   /**
-   * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. A claim whose answer
-   * was lost is repeated by its caller, and ends no claim that came after it, however late it is carried out. A cursor beyond the
-   * head, which only a log that went back can have, starts at the head. Retention waits for the sink without end, or with
-   * `keep` for events that were recorded no longer ago than that.
+   * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only new events. A claim whose answer
+   * was lost is repeated by its caller, and does not end a claim made after it, however late it is carried out. A
+   * cursor beyond the head, which only a log that went back can have, starts at the head. Retention waits for the sink
+   * without limit, or with `keep` only for events that were recorded within that time.
    */
   readonly claimCursor: (
     sink: string,
@@ -207,13 +218,16 @@ export class EventLog extends Context.Service<EventLog, {
     keep?: Duration.Duration | null
   ) => Effect.Effect<CursorClaim, StorageUnavailable>
 
-  /** The same for a sink that has a cursor, and null for one that has none: it is gone, and must not come back. */
+  /**
+   * The same for a sink that has a cursor, and null for one that has none: it was deleted, and must not be created
+   * again.
+   */
   readonly resumeCursor: (sink: string) => Effect.Effect<CursorClaim | null, StorageUnavailable>
 
   /**
    * Moves the cursor with the next batch (or alone after a short idle time). Never backwards. Returns when it is
-   * durable; fails with `CursorLost` when a newer claim holds it, when its row is gone, or when `seq` is not in the
-   * log: beyond the head, or with `id`, the number of another event.
+   * durable; fails with `CursorLost` when a newer claim holds it, when its row was deleted, or when `seq` is not in
+   * the log: beyond the head, or with `id`, the number of another event.
    */
   readonly moveCursor: (claim: CursorClaim, seq: number, id?: EventId | null) => Effect.Effect<void, CursorLost>
 
@@ -221,9 +235,10 @@ export class EventLog extends Context.Service<EventLog, {
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   /**
-   * Deletes events older than `keep` by the database's clock, with their messages, statuses and identities;
-   * none that a sink has not confirmed (unless the sink is limited, and its limit is over), and never the newest. An identity stays at least as long as its event. Deletes
-   * nothing and answers `Refused` if more time than `stepMax` seems to have passed since the last round.
+   * Deletes events older than `keep` by the database's clock, with their messages, statuses and identities; none that
+   * a sink has not confirmed (unless the sink is limited, and its limit is over), and never the newest. An identity
+   * stays at least as long as its event. Deletes nothing and returns `Refused` if more time than `stepMax` seems to
+   * have passed since the last round.
    */
   readonly deleteOlderThan: (
     keep: Duration.Duration,
@@ -231,29 +246,29 @@ export class EventLog extends Context.Service<EventLog, {
   ) => Effect.Effect<Deletion, StorageUnavailable>
 
   /**
-   * Merges what the log knows repeats by into fewer and larger parts, as far as there is something to merge, so that an
-   * append costs about the same however long the log is. Appends go on meanwhile. Interrupted or cut off, it is taken up
-   * again by the next call. Returns how many merges were completed.
+   * Merges the parts in which the log finds repeats into fewer and larger ones, if there is something to merge, so
+   * that an append costs about the same however long the log is. Appends continue meanwhile. If it is interrupted, the
+   * next call resumes it. Returns how many merges were completed.
    */
   readonly mergeIdentities: Effect.Effect<number, StorageUnavailable>
 
   /**
    * Erases what the log holds of one chat of a device, under both spellings of the account: its messages, acks and
    * actions, and rejected frames and gateway events that name it. Each becomes an `event.erased` with its number; the
-   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back; the
-   * pair of the account's two spellings does too, and goes with retention, unless an event that is left names it. What
-   * sinks have delivered before is not erased. Returns how many events were erased.
+   * message, its status and the digest of its text are deleted. Identities stay, so a repeat does not bring a message
+   * back; the pair of the account's two spellings does too, until retention deletes it, unless a remaining event names
+   * it. Events that sinks have delivered before are not erased. Returns how many events were erased.
    */
   readonly eraseChat: (device: DeviceId, chat: string) => Effect.Effect<number, StorageUnavailable>
 
   /**
-   * The same for all of a device but its own transitions. Its account's address and phone number are forgotten, in
-   * transitions too.
+   * The same for everything of a device except its own transitions. Its account's address and phone number are
+   * removed, also from transitions.
    */
   readonly eraseDevice: (device: DeviceId) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 
-/** The claim does not hold the sink's cursor any more: its holder must stop, or claim the cursor anew. */
+/** The claim no longer holds the sink's cursor: its holder must stop, or claim the cursor anew. */
 export class CursorLost extends Schema.TaggedError<CursorLost>()("CursorLost", {
   message: Schema.String,
   sink: Schema.String,
@@ -280,7 +295,7 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
   }
 }
 
-/** What was to be one transaction is more than one may hold. The caller must split it. */
+/** A group exceeds the maximum size of one transaction. The caller must split it. */
 export class GroupTooLarge extends Schema.TaggedError<GroupTooLarge>()("GroupTooLarge", {
   message: Schema.String
 }) {

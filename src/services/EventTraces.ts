@@ -1,7 +1,7 @@
 /**
- * The trace of an event, from its arrival over its commit to the confirm of each reader. Its id is the event's own id, so
- * every process finds the same trace without being told, a consumer continues it from the header `traceparent`, and an
- * operator looks it up by the event's id. Null where traces are not exported: then nothing is spent on them.
+ * The trace of an event, from its arrival over its commit to the confirm of each reader. Its id is derived from the
+ * event's id, so every process computes the same trace, a consumer continues it from the header `traceparent`, and an
+ * operator looks it up by the event's id. Null if traces are not exported: then they cost nothing.
  */
 import { Context } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -14,7 +14,7 @@ export interface Interval {
 }
 
 export interface EventTraces {
-  /** Whether the event's trace is exported. It follows from the id alone. */
+  /** Whether the event's trace is exported. The id alone decides. */
   readonly sampled: (id: EventId) => boolean
   /** From the event's arrival at the log to its commit. */
   readonly committed: (event: LoggedEvent, interval: Interval) => void
@@ -30,8 +30,8 @@ export const EventTraces: Context.Reference<EventTraces | null> = Context.Refere
 export const deriveTraceId = (id: EventId): string => id.replaceAll("-", "")
 
 /**
- * Span ids are the last half of the event's id, which is random, with a first digit of their own. That of a UUID is one of
- * 8, 9, a and b, so the span of the commit keeps it.
+ * Span ids are the last half of the event's id, which is random, with a different first digit. The first digit of a
+ * UUID's half is one of 8, 9, a and b, so the span of the commit keeps it.
  */
 export const deriveCommitSpanId = (id: EventId): string => deriveTraceId(id).slice(16)
 export const derivePublishSpanId = (id: EventId): string => `c${deriveTraceId(id).slice(17)}`

@@ -1,13 +1,13 @@
 /**
- * The right to run the fleet of a database. A process that is not part of a cluster has it alone: two such would each open
- * a session for every device. The nodes of a cluster share it, and together exclude a process that is none of them. The
- * epochs of the devices guard what is decided; the lease prevents the fight.
+ * The right to run the fleet of a database. A process that is not part of a cluster holds it alone: two such would
+ * each open a session for every device. The nodes of a cluster share it, and together exclude a process outside of the
+ * cluster. The epochs of the devices guard decisions; the lease prevents two processes from competing for sessions.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 
-/** Another process has the lease. `holder` says which, as far as the database knows. */
+/** Another process has the lease. `holder` describes it, as far as the database has it recorded. */
 export class LeaseTaken extends Schema.TaggedError<LeaseTaken>()("LeaseTaken", {
   message: Schema.String,
   holder: Schema.String
@@ -33,18 +33,18 @@ export class LeaseTaken extends Schema.TaggedError<LeaseTaken>()("LeaseTaken", {
 }
 
 /**
- * `node`: shared with the other nodes of a cluster, each of which has a name of its own: two of one name would take each
- * other's devices for theirs. Null: a process of the cluster that runs no devices. `version`: of its program; see
- * `readRelease`.
+ * `node`: shared with the other nodes of a cluster, each of which has a unique name: two nodes with one name would
+ * each treat the other's devices as their own. Null: a process of the cluster that runs no devices. `version`: of its
+ * program; see `readRelease`.
  */
 export type LeaseUse = "alone" | { readonly node: string | null; readonly version: string }
 
 const minorsMax = 10_000
 
 /**
- * A version as one number, which the releases next to it differ from by one. Processes of releases that are next to each other
- * share a fleet, so that a cluster is upgraded node by node. Others could misunderstand each other, or the database. A new
- * major version is next to none.
+ * A version as one number, from which adjacent releases differ by one. Processes of adjacent releases share a fleet,
+ * so that a cluster is upgraded node by node. Others could misunderstand each other, or the database. A new major
+ * version is adjacent to none.
  */
 export const readRelease = (version: string): number => {
   const [major = 0, minor = 0] = version.split(".", 2).map((part) => Number.parseInt(part, 10) || 0)
@@ -55,8 +55,8 @@ export const formatRelease = (release: number): string => `${Math.floor(release 
 
 export interface Lease {
   /**
-   * Fails when another process has taken the lease, which it can once our connection to the database has broken. The
-   * lease that breaks is taken again as soon as the database answers; that alone is no loss.
+   * Fails when another process has taken the lease, which is possible once this process's connection to the database
+   * has broken. A broken lease is taken again as soon as the database answers; the break alone is no loss.
    */
   readonly lost: Effect.Effect<never, LeaseTaken>
 }

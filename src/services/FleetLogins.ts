@@ -6,7 +6,7 @@ import type { DeviceId } from "../domain/Ids.ts"
 import type { LoginFailed, LoginInProgress, LoginNotFound, LoginStep, TooManyLogins } from "../domain/Login.ts"
 import type { LoginRequest } from "./GatewayParts.ts"
 
-/** No actor of the device is in reach. */
+/** No actor of the device can be reached. */
 export interface NoActor {
   readonly _tag: "NoActor"
 }
@@ -25,16 +25,22 @@ export type LoginRefusal =
   | TooManyLogins
 
 export interface FleetLogins {
-  /** Begins a login or joins the one under way: its current step first, to the last one. Whoever reads is a caller. */
+  /**
+   * Begins a login or joins the one under way: the steps from the current one to the last one. Every reader is a
+   * caller.
+   */
   readonly follow: (id: DeviceId, request: LoginRequest) => Stream.Stream<LoginStep, LoginRefusal>
   /**
-   * The same for callers that come back: with `pollLease`, such a caller counts until then. Returns the first step that
-   * the gateway's answer leads to, or `Starting` where that takes long.
+   * The same for callers that poll: such a caller counts for `pollLease` after each request. Returns the first step
+   * that the gateway's answer leads to, or `Starting` if that takes long.
    */
   readonly begin: (id: DeviceId, request: LoginRequest) => Effect.Effect<LoginStep, LoginRefusal>
-  /** The step of the login that is under way, or has ended of late. Who asks counts as a caller for as long as that. */
+  /** The step of the login that is under way, or has ended recently. A caller of this counts for the same time. */
   readonly current: (id: DeviceId) => Effect.Effect<LoginStep, NoActor | DeviceUnreachable | LoginNotFound>
-  /** Ends the login that is under way for all its callers. Gives the last step; where none is under way, nothing happens. */
+  /**
+   * Ends the login that is under way for all its callers. Returns the last step; if none is under way, nothing
+   * happens.
+   */
   readonly cancel: (id: DeviceId) => Effect.Effect<LoginStep, NoActor | DeviceUnreachable | LoginNotFound>
   /** Answers the challenge of a passkey, or without an assertion confirms that the codes are the same. */
   readonly answerPasskey: (
@@ -43,7 +49,7 @@ export interface FleetLogins {
   ) => Effect.Effect<LoginStep, NoActor | DeviceUnreachable | LoginNotFound | LoginFailed | GatewayUnavailable>
 }
 
-/** Where no actors live. */
+/** For processes that host no actors. */
 export const noLogins: FleetLogins = {
   follow: () => Stream.fail(noActor),
   begin: () => Effect.fail(noActor),

@@ -1,4 +1,4 @@
-/** How hard the fleet may work a gateway. The defaults suit one gateway process on a machine of its own. */
+/** The load that the fleet may put on a gateway. The defaults suit one gateway process on its own machine. */
 import { Context, Duration } from "effect"
 
 export interface FleetSettings {
@@ -7,27 +7,27 @@ export interface FleetSettings {
    * memory grows.
    */
   readonly handshakesInFlight: number
-  /** New connections per second and gateway: ten thousand devices are back after twenty seconds. */
+  /** New connections per second and gateway: ten thousand devices are connected after twenty seconds. */
   readonly connectsPerSecond: number
   /** Each device's status is asked about once in this time, anywhere between half and one and a half of it. */
   readonly statusInterval: Duration.Duration
   /**
-   * The same where the gateway announces no lost connection, so that only asking finds it. A gateway that answers for all
-   * its slots at once is asked far less often than it has devices.
+   * The same if the gateway announces no lost connection, so that only asking detects it. A gateway that answers for
+   * all its slots at once is asked far less often than it has devices.
    */
   readonly statusIntervalUnannounced: Duration.Duration
   /** The same for devices whose account is not usable: people wait for them to come online. */
   readonly statusIntervalWaiting: Duration.Duration
-  /** Status questions under way at once per gateway: a slow gateway holds up no other. */
+  /** Status requests in flight per gateway: a slow gateway does not delay another. */
   readonly statusConcurrency: number
   /**
-   * A webhook that is set at the gateway is checked once in this time, anywhere between half and one and a half of it. An
-   * operator who changes it by hand, or a gateway that forgets it, costs at most so much live traffic.
+   * A webhook that is set at the gateway is checked once in this time, anywhere between half and one and a half of it.
+   * An operator who changes it by hand, or a gateway that loses it, costs at most this much live traffic.
    */
   readonly webhookInterval: Duration.Duration
   /**
-   * What is due of the devices within one tick is found by one wake-up, and metrics are updated once per tick at most.
-   * While nothing is due and nothing changes, nothing runs.
+   * One wake-up handles everything due within one tick, and metrics are updated once per tick at most. While nothing
+   * is due and nothing changes, nothing runs.
    */
   readonly tick: Duration.Duration
   /**
@@ -61,29 +61,32 @@ export interface FleetSettings {
   /** Once in this time a reading reaches back `historySweep`, for what was delivered hours late. */
   readonly historySweepInterval: Duration.Duration
   readonly historySweep: Duration.Duration
-  /** Nothing older is taken from a history, because the log no longer knows it. Null: the log keeps everything. */
+  /**
+   * Nothing older is taken from a history, because the log no longer has its identities. Null: the log keeps
+   * everything.
+   */
   readonly historyAgeMax: Duration.Duration | null
   /**
-   * A device that is silent for three times its usual pause between messages is looked after by a request for its newest
-   * messages: no sooner than `lookMin`, so that pauses of talk cost nothing, and no later than `lookMax`.
+   * When a device is silent for three times its usual pause between messages, its newest messages are requested: no
+   * sooner than `lookMin`, so that ordinary pauses cost nothing, and no later than `lookMax`.
    */
   readonly lookMin: Duration.Duration
   readonly lookMax: Duration.Duration
   /**
-   * How often the process writes down that it is alive: what a kill makes uncertain of each device's time. A beat is one
-   * small query and one row in the next batch of the log.
+   * How often the process records that it is alive, which is the uncertainty of each device's reception after a kill.
+   * A heartbeat is one small query and one row in the next batch of the log.
    */
   readonly heartbeatInterval: Duration.Duration
-  /** A younger message proves no deafness, whatever the clocks of gateway and machine say. */
+  /** Minimum age of a message that proves deafness, whatever the clocks of gateway and machine show. */
   readonly deafGrace: Duration.Duration
   /**
-   * A message that the gateway has stored is on the session within milliseconds, so one that has not come so long after it
-   * was found was not sent. Where events come by webhook, `webhookTries` counts.
+   * A message that the gateway has stored is on the session within milliseconds, so one that has not arrived this long
+   * after it was found was not sent. If events come by webhook, `webhookTries` counts.
    */
   readonly deafArrival: Duration.Duration
   /**
-   * How long a gateway tries to deliver one event by webhook: GOWA gives up after 30 s. What was lost longer ago is lost, and
-   * what is younger may still come.
+   * How long a gateway tries to deliver one event by webhook: GOWA stops after 30 s. Older undelivered events are
+   * lost; younger ones may still arrive.
    */
   readonly webhookTries: Duration.Duration
   /** How far the clocks of WhatsApp and the database may differ where a message's time is compared with a gap's. */

@@ -1,9 +1,9 @@
 /**
- * The events of the gap ledger, and the effects that no event carries. The code that decides about a device's gaps makes them
- * here and appends them under the device's fence.
+ * The events of the gap ledger, and the effects that belong to no event. The code that decides about a device's gaps
+ * makes them here and appends them under the device's fence.
  *
- * A gap outlives the erasure of a chat, so its detail must not name one: addresses are taken out here, whatever they were
- * quoted from.
+ * A gap outlives the erasure of a chat, so its detail must not name one: addresses are removed here, whatever text
+ * they came from.
  */
 import type { EventDraft } from "../domain/Event.ts"
 import { gapDetailMax, statusOf } from "../domain/Gap.ts"
@@ -12,7 +12,10 @@ import type { DeviceId, Timestamp } from "../domain/Ids.ts"
 import { makeEventId } from "./EventIdentity.ts"
 import type { EffectOf } from "./LogEffect.ts"
 
-/** `now` is this process's clock in milliseconds: of the event's id and claimed time, and of nothing that is compared. */
+/**
+ * `now` is this process's clock in milliseconds: it sets the event's id and claimed time, and is compared with
+ * nothing.
+ */
 export const gapOpened = (deviceId: DeviceId, data: GapOpenedData, now: number): EventDraft => ({
   ...draft(deviceId, now),
   kind: "gap.opened",
@@ -30,19 +33,19 @@ export const gapClosed = (deviceId: DeviceId, data: Omit<GapClosedData, "status"
   }
 }
 
-/** Reception is back at `endedAt`, and the gap is not accounted for yet. */
+/** Reception resumed at `endedAt`, and the gap is not accounted for yet. */
 export const gapEnded = (deviceId: DeviceId, gap: GapOpenedData, endedAt: Timestamp): EffectOf<"GapEnd"> => {
   const { cause, detail, gapId, openedAt } = gap
   return { _tag: "GapEnd", gap: gapId, device: deviceId, cause, openedAt, endedAt, detail: gapDetail(detail) }
 }
 
-/** The gap lasts, and this is what is known of its cause by now. */
+/** The gap lasts, and more is known about its cause by now. */
 export const gapRecaused = (deviceId: DeviceId, gap: GapOpenedData): EffectOf<"GapOpen"> => {
   const { cause, detail, gapId, openedAt } = gap
   return { _tag: "GapOpen", gap: gapId, device: deviceId, cause, openedAt, detail: gapDetail(detail) }
 }
 
-/** Reception is accounted for through this time; `sweptAt` is given after a wider sweep. */
+/** Reception is accounted for through this time; `sweptAt` is set after a wider sweep. */
 export const watermark = (
   deviceId: DeviceId,
   through: Timestamp,
@@ -54,14 +57,14 @@ const address = /[^\s'"<>()[\]{},;]*@[^\s'"<>()[\]{},;]+|\+?\d{9,}/g
 
 export const gapDetail = (text: string): string => {
   if (text === lastText) return lastDetail
-  // Cut first: the search takes time with the square of the length.
+  // Cut first: the time of the search grows with the square of the length.
   const hidden = text.slice(0, 2 * gapDetailMax).replace(address, "…")
   lastDetail = hidden.length <= gapDetailMax ? hidden : `${hidden.slice(0, gapDetailMax - 1)}…`
   lastText = text
   return lastDetail
 }
 
-/** The last one, because what a gateway does it does to all its devices at once. */
+/** The last text is cached, because a gateway's failure concerns all its devices at once. */
 let lastText = ""
 let lastDetail = ""
 

@@ -1,8 +1,9 @@
 /**
- * Reads the ledger of gaps, the watermarks and the heartbeats. Only the log writes them: gaps by the events `gap.opened`
- * and `gap.closed`, the rest by the effects of an append (`LogEffect`).
+ * Reads the ledger of gaps, the watermarks and the heartbeats. Only the log writes them: gaps by the events
+ * `gap.opened` and `gap.closed`, the rest by the effects of an append (`LogEffect`).
  *
- * Each time is the database's, because the clocks of the processes that wrote it may differ from ours and from each other.
+ * Each time is the database's, because the clocks of the processes that wrote it may differ from ours and from each
+ * other.
  */
 import { Context } from "effect"
 import type { Duration, Effect } from "effect"
@@ -16,10 +17,10 @@ import type { Page } from "./DeviceRepository.ts"
 /** The place of a page of gaps. */
 export const gapIdPattern = /^gap_[0-9A-Z]{26}$/
 
-/** What the database knows of a process that runs devices. */
+/** The database's records of the heartbeats of processes that run devices. */
 export interface Heartbeat {
   readonly now: Timestamp
-  /** As the process wrote it last (effect `Alive`); null where it never did, or an older database does not know. */
+  /** The process's last heartbeat (effect `Alive`); null if there is none, or an older database has none. */
   readonly aliveAt: Timestamp | null
   /** The newest of all processes, this one included. */
   readonly newest: Timestamp | null
@@ -31,7 +32,7 @@ export class GapRepository extends Context.Service<GapRepository, {
     devices: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, ReadonlyArray<Gap>>, StorageUnavailable>
 
-  /** Newest first by when they were written down. `limit` 1-1000. */
+  /** Newest first by when they were recorded. `limit` 1-1000. */
   readonly page: (options: {
     readonly device?: DeviceId | undefined
     readonly status?: GapStatus | undefined
@@ -43,7 +44,7 @@ export class GapRepository extends Context.Service<GapRepository, {
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Gap>, StorageUnavailable | CursorInvalid>
 
-  /** Of these devices; those that have none are left out. */
+  /** The watermarks of these devices; devices without one are left out. */
   readonly watermarks: (
     devices: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, Watermark>, StorageUnavailable>
@@ -59,8 +60,8 @@ export class GapRepository extends Context.Service<GapRepository, {
   readonly countOpen: Effect.Effect<Readonly<Partial<Record<GapCause, number>>>, StorageUnavailable>
 
   /**
-   * Deletes gaps that were accounted for longer ago than `keep`, and heartbeats as old whose process no device names.
-   * Open gaps stay. Returns how many gaps were deleted.
+   * Deletes gaps that were accounted for longer ago than `keep`, and equally old heartbeats of processes that no
+   * device refers to. Open gaps stay. Returns how many gaps were deleted.
    */
   readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/GapRepository") {}

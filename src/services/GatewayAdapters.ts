@@ -1,4 +1,4 @@
-/** The dialects that this build speaks, and how a gateway of each is opened. */
+/** The dialects that this build supports, and how a gateway of each is opened. */
 import { Context } from "effect"
 import type { Effect, Redacted, Scope } from "effect"
 import type { GatewayDialect, GatewaySecretName } from "../domain/Gateway.ts"
@@ -15,7 +15,7 @@ export interface GatewayConnection {
   readonly secrets: Readonly<Partial<Record<GatewaySecretName, Redacted.Redacted>>>
 }
 
-/** Opening makes no connection yet. Closing the scope ends what the gateway holds, sessions excepted. */
+/** Opening makes no connection yet. Closing the scope releases the gateway's resources, except sessions. */
 export type OpenGateway = (connection: GatewayConnection) => Effect.Effect<WhatsAppGateway, never, Scope.Scope>
 
 export class GatewayAdapters extends Context.Service<GatewayAdapters, {

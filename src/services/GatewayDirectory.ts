@@ -1,9 +1,9 @@
 /**
- * The gateways that this process can use now. Rows come, change and go while it runs: the directory follows the table
- * and opens a gateway when it is first asked for, once for all who use it at a time.
+ * The gateways that this process can use now. Rows are added, changed and deleted while it runs: the directory follows
+ * the table and opens a gateway at its first use, once for all concurrent users.
  *
- * A `GatewayRef` names one version of a row. When the row changes, the ref is no longer current: a long-lived
- * holder of a gateway (a host of actors) checks that after each change, releases the gateway and asks again.
+ * A `GatewayRef` names one version of a row. When the row changes, the ref is no longer current: a long-lived holder
+ * of a gateway (a host of actors) checks that after each change, releases the gateway and asks again.
  */
 import { Context, Duration, Effect, Layer, PubSub, RcMap, Result, Schedule, Scope, Semaphore, Stream } from "effect"
 import type { Brand, Redacted } from "effect"
@@ -20,7 +20,7 @@ import { SecretSeal } from "./SecretSeal.ts"
 import { listParts } from "./WhatsAppGateway.ts"
 import type { WhatsAppGateway } from "./WhatsAppGateway.ts"
 
-/** A gateway that this process brings itself: its secrets are in the process and never in the table. */
+/** A gateway that this process defines itself: its secrets are in the process and never in the table. */
 export interface OwnGateway extends GatewayConnection {
   readonly source: Exclude<GatewaySource, "api">
 }
@@ -28,16 +28,16 @@ export interface OwnGateway extends GatewayConnection {
 /** One version of a gateway's row. Equal texts name the same version. */
 export type GatewayRef = Brand.Branded<string, "GatewayRef">
 
-/** Without a notice of a change (another database connection was lost), the table is read this often. */
+/** The table is read this often even without a notice of a change, in case one was lost with its connection. */
 const refreshInterval = Duration.seconds(30)
 
-/** A database that was away is soon back; one small query per second costs it nothing. */
+/** Wait between attempts while the database is unavailable: one small query per second costs it nothing. */
 const retryDelay = Duration.seconds(1)
 
 /** An unused gateway stays open for a moment, so that the next request finds its connections. */
 const idleTime = Duration.seconds(30)
 
-/** One pulse that waits says all: the reader looks at every gateway. */
+/** One waiting pulse is enough: the reader checks every gateway. */
 const pulsesMax = 1
 
 /** Why a gateway cannot be used. */
@@ -50,19 +50,19 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
   readonly open: (ref: GatewayRef) => Effect.Effect<WhatsAppGateway, GatewayAbsent, Scope.Scope>
   /** The secret that signs the webhooks of this version; null where it has none. */
   readonly webhookSecret: (ref: GatewayRef) => Effect.Effect<Redacted.Redacted | null, GatewayAbsent>
-  /** Reads the table now. If that fails, what is known stays. */
+  /** Reads the table now. If that fails, the loaded rows stay. */
   readonly refresh: Effect.Effect<void>
   /** A pulse after every refresh that found something changed. */
   readonly changes: Stream.Stream<void>
-  /** Whether this process itself brings the gateway of this name. */
+  /** Whether this process itself defines the gateway of this name. */
   readonly brings: (name: GatewayName) => boolean
-  /** What is known, by name. */
+  /** The loaded gateways, by name. */
   readonly list: Effect.Effect<ReadonlyArray<StoredGateway>>
 }>()("columba/services/GatewayDirectory") {
   /** Writes the rows of the gateways that this process brings, then follows the table. */
   static readonly layer = (own: ReadonlyArray<OwnGateway>) => Layer.effect(GatewayDirectory, make(own))
 
-  /** Gateways that are there from the start and never change, without a table: for benchmarks and tests. */
+  /** Gateways that exist from the start and never change, without a table: for benchmarks and tests. */
   static readonly layerFixed = (gateways: ReadonlyArray<WhatsAppGateway>) =>
     Layer.sync(GatewayDirectory, () => {
       const all = new Map(gateways.map((gateway) => [gateway.name, gateway]))
@@ -78,7 +78,10 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
     })
 }
 
-/** Opens the gateway for as long as the scope. One that another process added a moment ago is looked for in the table. */
+/**
+ * Opens the gateway for as long as the scope. If it is not loaded yet, because another process just added it, the
+ * table is read.
+ */
 export const openGateway = (
   directory: GatewayDirectory["Service"],
   name: GatewayName | undefined
@@ -193,7 +196,7 @@ const make = Effect.fnUntraced(function*(
     { discard: true }
   )
 
-  /** Our own rows are missing in a database that was created anew under us. */
+  /** This process's own rows are missing if the database was created anew while it ran. */
   const refreshOnce = Effect.gen(function*() {
     const before = describe(rows)
     let listed = yield* repository.list
@@ -209,7 +212,7 @@ const make = Effect.fnUntraced(function*(
   const warn = (error: StorageUnavailable) =>
     Effect.logWarning("gateways could not be read; those known stay as they are", error)
   const refresh = Effect.catch(read, warn)
-  /** After a notice that comes while the database is still away, no other may follow. */
+  /** A notice may arrive while the database is still unavailable, and no other may follow. */
   const refreshUntilRead = Effect.catch(read, (error) =>
     warn(error).pipe(
       Effect.andThen(Effect.retry(Effect.delay(read, retryDelay), Schedule.forever)),
@@ -237,7 +240,7 @@ const make = Effect.fnUntraced(function*(
   })
 })
 
-/** What of all rows decides which gateways are current. */
+/** The fields of all rows that decide which gateways are current. */
 const describe = (rows: ReadonlyMap<GatewayName, StoredGateway>): string => Array.from(rows.values(), makeRef).join(",")
 
 /** A dialect's own name for people, and where the gateway is. */

@@ -1,6 +1,7 @@
 /**
- * What people and programs do with gateways. A change is durable when an operation returns; every process follows the
- * table, so devices reconnect or stop within seconds wherever they live. Secrets go in sealed and never come out.
+ * The operations of people and programs on gateways. A change is durable when an operation returns; every process
+ * follows the table, so devices reconnect or stop within seconds wherever they live. Secrets are sealed when they are
+ * stored and never returned.
  */
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -20,13 +21,13 @@ import { GatewayRepository } from "./GatewayRepository.ts"
 import type { GatewayChange, SealedSecrets, StoredGateway } from "./GatewayRepository.ts"
 import { SecretSeal } from "./SecretSeal.ts"
 
-/** Secrets as a caller gives them: a text sets one, null removes it, absent leaves it. */
+/** Secrets in a request: a text sets one, null removes it, absent leaves it. */
 export type SecretChanges = { readonly [Field in GatewaySecretName]?: Redacted.Redacted | null | undefined }
 
 export interface NewGateway extends SecretChanges {
   readonly name: GatewayName
   readonly dialect: GatewayDialect
-  /** May carry `user:password@`; both are taken out of it. */
+  /** May contain `user:password@`; both are removed from it. */
   readonly url: Redacted.Redacted
   readonly user?: string | null | undefined
 }
@@ -39,7 +40,7 @@ export interface GatewayEdit extends SecretChanges {
 
 const secretNames = ["password", "apiKey", "webhookSecret"] as const satisfies ReadonlyArray<GatewaySecretName>
 
-/** The secrets that are sent to the gateway. The one of webhooks only checks what the gateway sends. */
+/** The secrets that are sent to the gateway. The webhook secret only verifies the gateway's requests. */
 const sentSecretNames = ["password", "apiKey"] as const satisfies ReadonlyArray<GatewaySecretName>
 
 export class GatewayManager extends Context.Service<GatewayManager, {
@@ -50,9 +51,9 @@ export class GatewayManager extends Context.Service<GatewayManager, {
   readonly list: Effect.Effect<ReadonlyArray<Gateway>, StorageUnavailable>
   readonly get: (name: GatewayName) => Effect.Effect<Gateway, GatewayNotFound | StorageUnavailable>
   /**
-   * Of a gateway that a process brings itself, only `active` can be changed. What is as it was already changes nothing, so
-   * that no device reconnects for it; a secret that is given counts as a change. Stored secrets are not sent to another
-   * server: with its URL they must come again.
+   * Of a gateway that a process defines itself, only `active` can be changed. A change to equal values has no effect,
+   * so no device reconnects for it; setting a secret counts as a change. Stored secrets are not sent to another
+   * server: with its URL they must be set again.
    */
   readonly edit: (name: GatewayName, edit: GatewayEdit) => Effect.Effect<
     Gateway,
@@ -63,7 +64,7 @@ export class GatewayManager extends Context.Service<GatewayManager, {
     | SecretKeyMissing
     | StorageUnavailable
   >
-  /** Refused while active devices use it, and for a gateway that this process brings itself. */
+  /** Refused while active devices use it, and for a gateway that a process defines itself. */
   readonly remove: (name: GatewayName) => Effect.Effect<
     void,
     GatewayNotFound | GatewayNotEditable | GatewayInUse | StorageUnavailable
@@ -146,7 +147,7 @@ const isUser = Schema.is(GatewayUser)
 
 const readGateway = ({ gateway }: StoredGateway): Gateway => gateway
 
-/** Credentials inside of the URL become user and password, unless these are given as well. */
+/** Credentials in the URL become user and password, unless these are set as well. */
 const readConnection = Effect.fnUntraced(function*(wanted: GatewayEdit) {
   const { apiKey, password, url, user, webhookSecret } = wanted
   if (url === undefined) return { url, user, password, apiKey, webhookSecret }

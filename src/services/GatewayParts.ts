@@ -31,22 +31,22 @@ import type { ContentType, RepliedTo, SendBody } from "../domain/Send.ts"
 export interface SessionTarget {
   readonly deviceId: DeviceId
   readonly upstreamId: UpstreamId
-  /** The account JID that is known, to tell the account's own reads from those of others. */
+  /** The account JID, if it is known, to distinguish the account's own reads from those of others. */
   readonly jid: string | null
 }
 
-/** What a dialect promises, for callers to adapt to instead of asking for its name. */
+/** The properties of a dialect, so that callers can adapt without checking its name. */
 export interface Capabilities {
   /**
-   * How live events come. With `webhook` an open session proves no reception: the connection carries hints at most, and
-   * an event that did not reach our address is lost until the history is read.
+   * How live events arrive. With `webhook` an open session proves no reception: the connection carries hints at most,
+   * and an event that did not reach Columba's address is lost until the history is read.
    */
   readonly liveEvents: "session" | "webhook"
   /** `time`: `history` reads any window of time. Null: a blind interval can never be proved complete. */
   readonly history: "time" | null
   /** The statuses of a message that acks of this dialect can report. Others never come. */
   readonly ackLevels: ReadonlyArray<AckStatus>
-  /** Whether a login that waits hands out new QR codes by itself when one expires. */
+  /** Whether a waiting login returns a new QR code by itself when one expires. */
   readonly qrRefresh: boolean
   /** Whether a login by passkey is possible. */
   readonly passkey: boolean
@@ -57,20 +57,22 @@ export interface Capabilities {
   readonly overlap: boolean
 }
 
-/** What a session hands over. Only `Record` goes into the log; the rest moves the device's state machine. */
+/** The events of a session. Only `Record` goes into the log; the rest moves the device's state machine. */
 export type SessionEvent =
   /** A fact for the log: a message, an ack, another event of the gateway, or a frame that could not be read. */
   | { readonly _tag: "Record"; readonly draft: EventDraft }
-  /** The gateway says the account is connected; `jid` where it says which. A hint: status sync confirms it. */
+  /**
+   * The gateway reports that the account is connected; `jid` if it names the account. A hint: status sync confirms it.
+   */
   | { readonly _tag: "UpstreamConnected"; readonly jid: string | null }
-  /** The gateway says the account lost its own connection to WhatsApp. A hint. */
+  /** The gateway reports that the account lost its own connection to WhatsApp. A hint. */
   | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
   /** Another client has taken the account's session at WhatsApp: taking it back at once would begin a fight. */
   | { readonly _tag: "Replaced"; readonly reason: string }
   /** The gateway wants a login. The code itself is a secret of the login flow and never enters the log. */
   | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
-  /** The account may have become usable, and only the gateway's answer can tell. Online devices ignore it. */
+  /** The account may have become usable, which only the gateway's status answer confirms. Online devices ignore it. */
   | { readonly _tag: "StatusHint" }
 
 // Connections
@@ -83,19 +85,20 @@ export interface SessionListener {
 }
 
 export interface Session {
-  /** Stops reading. False where the session cannot stop (it shares a link): the caller then ends the session. */
+  /** Stops reading. False if the session cannot stop (it shares a link): the caller then ends the session. */
   readonly pause: () => boolean
   readonly resume: () => void
-  /** Ends it now, with a close code the gateway understands. `onEnd` follows. Idempotent. */
+  /** Ends the session now, with a close code the gateway understands. `onEnd` follows. Idempotent. */
   readonly end: (failure: Failure) => void
   /**
-   * Ends it in order, once. What the gateway sends until it answers is handed over, then `done` is called instead of `onEnd`:
-   * with true where the gateway has answered and the listener has got all that it ever sent. `end` cuts it short.
+   * Ends the session in order, once. Events that the gateway sends until it answers are delivered, then `done` is
+   * called instead of `onEnd`: with true if the gateway has answered and the listener has received everything it ever
+   * sent. `end` cuts it short.
    */
   readonly finish: (done: (complete: boolean) => void) => void
 }
 
-/** A session or link could not be opened. `retryAfter` in milliseconds where the gateway named a wait. */
+/** A session or link could not be opened. `retryAfter` in milliseconds if the gateway specified a wait. */
 export class SessionRefused extends Schema.TaggedError<SessionRefused>()("SessionRefused", {
   message: Schema.String,
   class: FailureClass,
@@ -109,13 +112,13 @@ export type OpenSession = (
   listener: SessionListener
 ) => Effect.Effect<Session, SessionRefused, Scope.Scope>
 
-/** The listener of a link: it knows the devices, the adapter knows how the gateway names them. */
+/** The listener of a link: it has the devices, the adapter has the gateway's names for them. */
 export interface LinkListener {
-  /** The device of a slot id or of an account JID. Null: none of ours, and its events are to be dropped. */
+  /** The device of a slot id or of an account JID. Null if it is not one of this fleet; its events are dropped. */
   readonly find: (name: string) => SessionTarget | null
   /** In arrival order over all slots. */
   readonly onEvent: (deviceId: DeviceId, event: SessionEvent) => void
-  /** Something happened to a slot, and the gateway does not say to which: every device of ours is told. */
+  /** Something happened to an unspecified slot: every device of the gateway is notified. */
   readonly onAny: (event: SessionEvent) => void
   /** Exactly once, and last: the link is lost for all devices together. */
   readonly onEnd: (failure: Failure) => void
@@ -131,11 +134,11 @@ export type ConnectLink = (listener: LinkListener) => Effect.Effect<void, Sessio
 
 export interface SlotStatus {
   readonly status: UpstreamStatus
-  /** False where the list only repeats what the gateway last believed: ask `status` before relying on it. */
+  /** False if the list only repeats what the gateway last believed: ask `status` before relying on it. */
   readonly proven: boolean
 }
 
-/** All slots of the gateway in one request. A slot that is missing does not exist there. Bounded at 5 s. */
+/** All slots of the gateway in one request. A missing slot does not exist there. Bounded at 5 s. */
 export type ReadStatuses = Effect.Effect<ReadonlyMap<UpstreamId, SlotStatus>, GatewayUnavailable>
 
 // Webhooks
@@ -154,25 +157,25 @@ export type IngestResult =
     readonly _tag: "Accepted"
     readonly deviceId: DeviceId
     readonly events: ReadonlyArray<SessionEvent>
-    /** A question to the gateway, bounded, after which the same request is read better: it need be asked only once. */
+    /** A bounded request to the gateway, after which the same webhook is read better: it need be made only once. */
     readonly better?: Effect.Effect<void>
   }
-  /** Signed by the gateway, about a slot that none of our devices holds. */
+  /** Signed by the gateway, about a slot that no device of this installation holds. */
   | { readonly _tag: "UnknownSlot"; readonly slot: string }
   | { readonly _tag: "Refused"; readonly reason: "signature" | "unreadable"; readonly detail: string }
 
 export interface IngestContext {
   readonly find: LinkListener["find"]
   readonly now: number
-  /** The device that the address of the request names, if it names one: what cannot be read is recorded for it. */
+  /** The device that the address of the request names, if it names one: unreadable bodies are recorded for it. */
   readonly device: SessionTarget | null
 }
 
 /**
- * What a webhook means. It reads no clock and writes nothing. The signature is checked before anything of the body is
- * read, in constant time. A body that is signed and cannot be read is `Accepted` with a `frame.rejected` where a device
- * is known for it. The gateway posts a body again when it got no answer in time, so every draft has an identity, those of
- * rejected bodies and of other events of the gateway too: a repeat is one event whatever its kind.
+ * The meaning of a webhook. It reads no clock and writes nothing. The signature is checked before anything of the body
+ * is read, in constant time. A signed body that cannot be read is `Accepted` with a `frame.rejected` if its device is
+ * known. The gateway posts a body again when it got no answer in time, so every draft has an identity, including those
+ * of rejected bodies and of other events of the gateway: a repeat is one event whatever its kind.
  */
 export type Ingest = (request: IngestRequest, context: IngestContext) => IngestResult
 
@@ -182,24 +185,27 @@ export interface WebhookAddress {
 }
 
 export interface Webhook {
-  /** The events that we ask for, by the gateway's own names. */
+  /** The subscribed events, by the gateway's own names. */
   readonly events: ReadonlyArray<string>
   /**
-   * Makes the gateway post the slot's events to us. Reads first and writes only what differs: some gateways restart the
-   * slot on a write. `set`: until now it did not post to this address. `renewed`: it did, with another secret or other events.
-   * `unsupported`: this gateway cannot be told per slot, so an operator has to set it there.
+   * Makes the gateway post the slot's events to Columba. Reads first and writes only differences: some gateways
+   * restart the slot on a write. `set`: until now it did not post to this address. `renewed`: it did, with another
+   * secret or other events. `unsupported`: this gateway cannot be configured per slot, so an operator has to set it
+   * there.
    */
   readonly ensure: (
     target: SessionTarget,
     address: WebhookAddress
   ) => Effect.Effect<"set" | "renewed" | "unchanged" | "unsupported", GatewayUnavailable>
-  /** What an operator sets at the gateway by hand, as one sentence that names the gateway's own settings. */
+  /**
+   * The settings that an operator makes at the gateway by hand, as one sentence that names the gateway's own settings.
+   */
   readonly instructions: (url: string) => string
 }
 
 /**
- * Connects a slot that the gateway has left stopped or disconnected, where it has an account. Harmless while the slot
- * runs, and without effect where there is nothing to connect. Success does not prove that the account is connected.
+ * Connects a slot that the gateway has left stopped or disconnected, if it has an account. Harmless while the slot
+ * runs, and without effect if there is nothing to connect. Success does not prove that the account is connected.
  */
 export type Start = (target: SessionTarget) => Effect.Effect<void, GatewayUnavailable>
 
@@ -234,8 +240,8 @@ export class HistoryAbsent extends Schema.TaggedError<HistoryAbsent>()("HistoryA
 
 export interface History {
   /**
-   * What a complete window proves the presence of. What is not in here stays unprovable, also where the rows have some of
-   * it. `acks`: the furthest ack of each message of the window.
+   * The kinds whose presence a complete window proves. All others stay unprovable, even if the rows contain some of
+   * them. `acks`: the furthest ack of each message of the window.
    */
   readonly covers: ReadonlySet<Provable>
   /**
@@ -257,13 +263,13 @@ export class MediaUnavailable extends Schema.TaggedError<MediaUnavailable>()("Me
   reason: Schema.Literals(["gone", "none"])
 }) {}
 
-/** A file on its way. What the gateway does not tell is null. */
+/** A file in transfer. Properties that the gateway does not report are null. */
 export interface MediaFile {
   readonly mimeType: string | null
-  /** Exactly so many bytes follow. */
+  /** The exact length of the content. */
   readonly size: number | null
   readonly fileName: string | null
-  /** Fails where the gateway breaks off. The caller bounds it. */
+  /** Fails if the gateway ends the transfer early. The caller bounds it. */
   readonly content: Stream.Stream<Uint8Array, GatewayUnavailable>
 }
 
@@ -275,7 +281,7 @@ export type FetchMedia = (
 
 // Sending
 
-/** The file of a message, as the gateway is told of it. */
+/** The file of a message, as it is described to the gateway. */
 export interface OutgoingFile {
   readonly size: number
   readonly mimeType: string
@@ -293,8 +299,8 @@ export interface OutgoingMessage extends SendBody {
 }
 
 /**
- * The gateway refused the message: it was not sent. `permanent`: it will be refused again. Otherwise the account or the
- * gateway is not able to send now, and the same message may be given to it later.
+ * The gateway refused the message: it was not sent. `permanent`: it will be refused again. Otherwise the account or
+ * the gateway is not able to send now, and the same message may be sent to it later.
  */
 export class SendRefused extends Schema.TaggedError<SendRefused>()("SendRefused", {
   message: Schema.String,
@@ -302,7 +308,7 @@ export class SendRefused extends Schema.TaggedError<SendRefused>()("SendRefused"
   permanent: Schema.Boolean
 }) {}
 
-/** The request may have reached the gateway, and no answer tells what became of it. Never repeated blindly. */
+/** The request may have reached the gateway, and no answer shows its outcome. Never repeated blindly. */
 export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()("SendOutcomeUnknown", {
   message: Schema.String
 }) {}
@@ -310,8 +316,9 @@ export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()
 export interface Send {
   readonly contents: ReadonlySet<ContentType>
   /**
-   * Gives the WhatsApp id, and WhatsApp's time where the gateway tells it; of what is done to a message null, where the gateway's own event tells of it instead.
-   * `GatewayUnavailable`: the request never reached the gateway whole, and nothing was sent.
+   * Returns the WhatsApp id, and WhatsApp's time if the gateway reports it; for an action on a message null, if the
+   * gateway's own event reports it instead. `GatewayUnavailable`: the request never reached the gateway whole, and
+   * nothing was sent.
    */
   readonly message: (
     target: SessionTarget,
@@ -320,7 +327,7 @@ export interface Send {
     { readonly waId: string | null; readonly sentAt?: Timestamp | null },
     SendRefused | SendOutcomeUnknown | GatewayUnavailable
   >
-  /** Tells the sender of a message that it was read. Bounded at 10 s. */
+  /** Sends the sender of a message a read receipt. Bounded at 10 s. */
   readonly read?: (
     target: SessionTarget,
     chat: string,
@@ -334,7 +341,7 @@ export interface Send {
 
 export type LoginRequest =
   | { readonly method: "qr" }
-  /** Digits alone, with the country's. */
+  /** Digits only, with the country code. */
   | { readonly method: "code"; readonly phone: Redacted.Redacted }
 
 /**
@@ -344,21 +351,23 @@ export type LoginRequest =
 export type LoginCode =
   | {
     readonly _tag: "Qr"
-    /** What the picture says, where it is known. */
+    /** The content of the picture, if it is known. */
     readonly text: Redacted.Redacted | null
-    /** The gateway's picture, where the text is not known. Never both null. */
+    /** The gateway's picture, if the content is not known. Never both null. */
     readonly png: Redacted.Redacted<Uint8Array> | null
-    /** How long it can be scanned, from the moment the gateway gave it. */
+    /** How long it can be scanned, from the moment the gateway returned it. */
     readonly millis: number
   }
   | { readonly _tag: "Code"; readonly code: Redacted.Redacted; readonly millis: number }
 
-/** What has become of an attempt. Only the slot's status proves that an account is logged in. */
+/** The progress of an attempt. Only the slot's status proves that an account is logged in. */
 export type LoginProgress =
   | { readonly _tag: "Waiting" }
-  /** The gateway shows another code by now, or none: what was shown cannot be used any more. */
+  /** The gateway shows another code by now, or none: the earlier code can no longer be used. */
   | { readonly _tag: "Ended" }
-  /** WhatsApp asks for a passkey: first for the answer to a challenge, then that a code is compared with the phone. */
+  /**
+   * WhatsApp asks for a passkey: first for the answer to a challenge, then for a comparison of a code with the phone.
+   */
   | {
     readonly _tag: "Passkey"
     readonly challenge: Redacted.Redacted<Schema.Json> | null
@@ -373,26 +382,26 @@ export class LoginRefused extends Schema.TaggedError<LoginRefused>()("LoginRefus
   reason: Schema.Literals(["logged-in", "method", "phone", "other"])
 }) {}
 
-/** One login of a slot at a time: the caller sees to that. */
+/** One login of a slot at a time, which the caller ensures. */
 export interface Login {
   readonly methods: ReadonlySet<LoginRequest["method"]>
-  /** Begins an attempt, or asks for the code that a running one shows by now. Bounded at a minute. */
+  /** Begins an attempt, or returns the current code of a running one. Bounded at a minute. */
   readonly begin: (
     target: SessionTarget,
     request: LoginRequest
   ) => Effect.Effect<LoginCode, LoginRefused | GatewayUnavailable>
-  /** Looks what has become of the attempt that showed this code. Cheap: it is asked every second. */
+  /** The progress of the attempt that showed this code. Cheap: it is called every second. */
   readonly look: (target: SessionTarget, shown: LoginCode) => Effect.Effect<LoginProgress, GatewayUnavailable>
   /** Unlinks the account and keeps the slot. Repeating it is harmless, and so is a slot without an account. */
   readonly logOut: (target: SessionTarget) => Effect.Effect<void, GatewayUnavailable>
-  /** Absent where the gateway knows no passkeys. Both fail where nothing is asked. */
+  /** Absent if the gateway does not support passkeys. Both fail if none was requested. */
   readonly passkey?: {
     /** Answers the challenge with the assertion of WebAuthn. */
     readonly answer: (
       target: SessionTarget,
       assertion: Redacted.Redacted<Schema.Json>
     ) => Effect.Effect<void, LoginRefused | GatewayUnavailable>
-    /** Says that the code on the phone is the same. */
+    /** Confirms that the code on the phone is the same. */
     readonly confirm: (target: SessionTarget) => Effect.Effect<void, LoginRefused | GatewayUnavailable>
   }
 }

@@ -12,11 +12,11 @@ export type SealedSecrets = Readonly<Partial<Record<GatewaySecretName, string>>>
 export interface StoredGateway {
   readonly gateway: Gateway
   readonly sealed: SealedSecrets
-  /** Grows with every change that makes an open gateway another one: URL, dialect, user, secrets, active. */
+  /** Grows with every change after which an open gateway must be opened anew: URL, dialect, user, secrets, active. */
   readonly revision: number
 }
 
-/** The columns that a writer gives. */
+/** The columns that a writer sets. */
 export interface GatewayFields {
   readonly name: GatewayName
   readonly dialect: GatewayDialect
@@ -29,7 +29,7 @@ export interface GatewayFields {
 export interface GatewayChange {
   readonly url?: string
   readonly user?: string | null
-  /** Takes the place of all sealed secrets. */
+  /** Replaces all sealed secrets. */
   readonly sealed?: SealedSecrets
   readonly active?: boolean
 }
@@ -37,7 +37,7 @@ export interface GatewayChange {
 export class GatewayRepository extends Context.Service<GatewayRepository, {
   /** Active from the start. */
   readonly insert: (fields: GatewayFields) => Effect.Effect<StoredGateway, GatewayNameTaken | StorageUnavailable>
-  /** Inserts it, or overwrites all but `active` where something differs. Otherwise the revision stays. */
+  /** Inserts it, or overwrites all except `active` if something differs. Otherwise the revision stays. */
   readonly upsert: (fields: GatewayFields) => Effect.Effect<StoredGateway, StorageUnavailable>
   readonly get: (name: GatewayName) => Effect.Effect<StoredGateway, GatewayNotFound | StorageUnavailable>
   /** By name. */
@@ -46,10 +46,14 @@ export class GatewayRepository extends Context.Service<GatewayRepository, {
     name: GatewayName,
     change: GatewayChange
   ) => Effect.Effect<StoredGateway, GatewayNotFound | StorageUnavailable>
-  /** Refused while active devices name it. Inactive devices keep the name, and can be reactivated once it is back. */
+  /**
+   * Refused while active devices use it. Inactive devices keep the name, and can be reactivated once it exists again.
+   */
   readonly delete: (
     name: GatewayName
   ) => Effect.Effect<void, GatewayNotFound | GatewayInUse | StorageUnavailable>
-  /** A pulse whenever a row may have changed. Pulses may come for nothing and several may fall into one. */
+  /**
+   * A pulse whenever a row may have changed. There may be pulses without a change, and several changes may share one.
+   */
   readonly changes: Stream.Stream<void>
 }>()("columba/services/GatewayRepository") {}

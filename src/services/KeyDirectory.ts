@@ -1,6 +1,6 @@
 /**
  * The keys that this process accepts now: those of the environment, and the rows of the table, which it follows. A key
- * that is revoked, rotated out or expired is not found any more, and what was opened with it is told (`ended`).
+ * that is revoked, rotated out or expired is no longer found, and streams opened with it end (`ended`).
  *
  * While the database cannot be reached, the rows that were read last stay: nobody can revoke a key then either.
  */
@@ -22,25 +22,25 @@ export const keyRefreshInterval = Duration.seconds(5)
 
 /** A key that is accepted, and who calls with it. */
 export interface KnownKey {
-  /** Tells keys apart: the same for a key and the one that it is rotated to. */
+  /** Distinguishes keys: the same for a key and its rotated successor. */
   readonly id: string
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
   readonly devices: VisibleDevices
   /** Null for the server's own limit. */
   readonly requestsPerSecond: number | null
-  /** Returns when it is not accepted any more. */
+  /** Returns when the key is no longer accepted. */
   readonly ended: Effect.Effect<void>
 }
 
 export class KeyDirectory extends Context.Service<KeyDirectory, {
   /** No keys are configured: nobody is asked for one. The environment alone decides that, so it cannot change. */
   readonly open: boolean
-  /** Null for what is no key of ours. Takes the same time for every text of the same form. */
+  /** Null for a text that is no accepted key. Takes the same time for every text of the same form. */
   readonly find: (text: string) => KnownKey | null
   /** Whether the environment of this process has a key of this name. */
   readonly brings: (name: string) => boolean
-  /** Reads the table now. If that fails, what is known stays. */
+  /** Reads the table now. If that fails, the loaded rows stay. */
   readonly refresh: Effect.Effect<void>
 }>()("columba/services/KeyDirectory") {
   static readonly layer = Layer.effect(KeyDirectory, Effect.suspend(() => make))
@@ -50,12 +50,12 @@ export class KeyDirectory extends Context.Service<KeyDirectory, {
 interface Credential {
   readonly digest: Uint8Array
   readonly key: KnownKey
-  /** Milliseconds of the clock; `Infinity` for ever. */
+  /** Milliseconds of the clock; `Infinity` for never. */
   readonly until: number
   readonly ending: Deferred.Deferred<void>
 }
 
-/** Compared with where no row has the id, so that an unknown id takes as long as a known one. */
+/** Compared with if no row has the id, so that an unknown id takes as long as a known one. */
 const noDigest = new Uint8Array(32)
 
 const make: Effect.Effect<
@@ -82,7 +82,7 @@ const make: Effect.Effect<
     const digest = digestKey(text)
     const now = clock.currentTimeMillisUnsafe()
     let found: KnownKey | null = null
-    // All are compared, as digests of equal length, so the time does not tell which key is similar.
+    // All are compared, as digests of equal length, so the time does not reveal which key is similar.
     for (const { digest: known, key } of own) if (isSameDigest(digest, known)) found = key
     const id = readKeyId(text)
     const candidates = id === null ? [] : rows.get(id) ?? []
@@ -95,7 +95,7 @@ const make: Effect.Effect<
     return found
   }
 
-  /** Those that are kept stay the same objects, so that who waits for their end goes on waiting. */
+  /** Keys that stay remain the same objects, so that fibers waiting for their end continue to wait. */
   const follow = (listed: ReadonlyArray<StoredApiKey>): void => {
     const before = [...rows.values()].flat()
     const now = clock.currentTimeMillisUnsafe()
@@ -123,7 +123,7 @@ const make: Effect.Effect<
         expire
       )
     })
-  // A defect too: who does not follow the table any more accepts what was revoked.
+  // After a defect too: a process that no longer follows the table would accept revoked keys.
   const refresh = read.pipe(
     Effect.tap(() =>
       Effect.sync(() => {
@@ -134,7 +134,7 @@ const make: Effect.Effect<
     Effect.catchDefect(failed)
   )
 
-  // A server that asks nobody for a key has no use for them.
+  // A server without configured keys does not need them.
   if (own.length > 0) {
     yield* read
     yield* Effect.forkScoped(
@@ -152,7 +152,7 @@ const make: Effect.Effect<
   })
 })
 
-/** Of one row: the key, and the one before the last rotation. */
+/** For one row: the key, and the one before the last rotation. */
 const credentialsMax = 2
 
 const toCredentials = (

@@ -1,6 +1,6 @@
 /**
- * What people do with API keys. A change is durable when an operation returns; the process that answers follows at once,
- * the others within `keyRefreshInterval`. A key goes out once and is kept as a digest.
+ * The operations of people on API keys. A change is durable when an operation returns; the answering process follows
+ * at once, the others within `keyRefreshInterval`. A key is returned once and stored as a digest.
  */
 import { Clock, Context, Effect, Layer, Redacted } from "effect"
 import type { Duration } from "effect"
@@ -41,7 +41,7 @@ export class KeyManager extends Context.Service<KeyManager, {
   readonly list: Effect.Effect<ReadonlyArray<ApiKey>, StorageUnavailable>
   readonly get: (id: ApiKeyId) => Effect.Effect<ApiKey, Missing>
   readonly revoke: (id: ApiKeyId) => Effect.Effect<void, Missing>
-  /** The key before is accepted too for `keep`. */
+  /** The previous key is accepted too for `keep`. */
   readonly rotate: (
     id: ApiKeyId,
     keep: Duration.Duration,
@@ -61,7 +61,7 @@ export class KeyManager extends Context.Service<KeyManager, {
         yield* checkHeld(wanted.scopes, caller)
         if (directory.brings(wanted.name)) return yield* ApiKeyNameTaken.of(wanted.name)
         const expiresAt = wanted.expiresAt ?? null
-        // Also refuses what is no time.
+        // Also refuses a text that is no time.
         if (expiresAt !== null && !((parseTimestamp(expiresAt) ?? 0) > (yield* Clock.currentTimeMillis))) {
           return yield* ExpiryPassed.instance
         }
@@ -99,7 +99,7 @@ export class KeyManager extends Context.Service<KeyManager, {
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }
 
-/** The caller gets the key, so it would otherwise give itself what it has not. */
+/** The caller gets the key, so it could otherwise give itself scopes that it lacks. */
 const checkHeld = (scopes: ReadonlyArray<Scope>, caller: Caller): Effect.Effect<void, ScopeNotHeld> => {
   const missing = scopes.find((scope) => !caller.scopes.has(scope))
   return missing === undefined ? Effect.void : Effect.fail(ScopeNotHeld.of(caller.name, missing))

@@ -24,20 +24,22 @@ const integer = { type: "integer", nullable: false } as const
 export const effectColumns = {
   /** An ack moves a message's status forward. `message` is the message's key. */
   Ack: { message: text, status: text },
-  /** A device's recorded state. `state` is JSON text, `tag` its tag; a null `jid` or `phone` leaves what is known. */
+  /**
+   * A device's recorded state. `state` is JSON text, `tag` its tag; a null `jid` or `phone` leaves the stored value.
+   */
   State: { device: text, state: text, tag: text, jid: nullableText, phone: nullableText }
 } as const satisfies Record<string, Readonly<Record<string, Column>>>
 
-/** Effects that few batches have: one parameter for all of them, so that a batch without any pays nearly nothing. */
+/** Effects that few batches have: one parameter for all of them, so that a batch without any costs nearly nothing. */
 export const rareEffectColumns = {
-  /** A gap is written down. While it lasts, a later one says its cause better. */
+  /** A gap is recorded. While it lasts, a later effect can refine its cause. */
   GapOpen: { gap: text, device: text, cause: text, openedAt: timestamp, detail: text },
   /**
-   * Reception is back. It says all of the gap, so that a gap is found again that a log which went back has lost. The
+   * Reception resumed. It contains the whole gap, so that a gap that was lost when a log went back is restored. The
    * first end stands.
    */
   GapEnd: { gap: text, device: text, cause: text, openedAt: timestamp, endedAt: timestamp, detail: text },
-  /** A gap is accounted for; says all of it too. `proven` is a list with commas. The first close stands. */
+  /** A gap is accounted for; also contains the whole gap. `proven` is a list with commas. The first close stands. */
   GapClose: {
     gap: text,
     device: text,
@@ -51,18 +53,19 @@ export const rareEffectColumns = {
   },
   /**
    * A device's reception is accounted for through this time. Never backwards, and never beyond the database's clock; a
-   * watermark in the future, which a clock that was set back leaves behind, is replaced. A null `sweptAt` leaves what is
-   * known.
+   * watermark in the future, which a clock that was set back leaves behind, is replaced. A null `sweptAt` leaves the
+   * stored value.
    */
   Watermark: { device: text, through: timestamp, sweptAt: nullableTimestamp },
   /**
-   * A process had given everything that it received until `at` to the log before this effect. `after` is what the
-   * process read of itself: with another value in the database nothing changes, since an older database has taken its place.
+   * Everything that a process received until `at` was appended to the log before this effect. `after` is the process's
+   * last read value of itself: with another value in the database nothing changes, since an older database has taken
+   * its place.
    */
   Alive: { owner: text, at: timestamp, after: nullableTimestamp },
   /**
-   * What became of a message that Columba sends; `message` is the key of its WhatsApp id. Only one that is on its way, or
-   * in doubt, changes its state; of one that has the state already the telling is noted.
+   * The outcome of a message that Columba sends; `message` is the key of its WhatsApp id. Only a message that is being
+   * sent, or in doubt, changes its state; for one that has the state already, the effect records that it was reported.
    */
   Send: {
     send: text,
@@ -105,12 +108,12 @@ export const effectValues = (effect: FrequentEffect): ReadonlyArray<string | nul
   return Object.keys(effectColumns[effect._tag]).map((column) => values[column]!)
 }
 
-/** RFC 3339 in UTC or with an offset, from 1970 on: what every store can hold as a time. */
+/** RFC 3339 in UTC or with an offset, from 1970 on: the times that every store can hold. */
 const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
 
 /**
- * A rare effect that no store refuses for its data: one that cannot be stored would hold up the log. Throws on a value
- * of another type, which is a defect of the caller.
+ * A rare effect that no store refuses for its data: an effect that cannot be stored would block the log. Throws on a
+ * value of another type, which is a defect of the caller.
  */
 export const checkEffect = (effect: RareEffect): RareEffect => {
   const values: Readonly<Record<string, unknown>> = effect
@@ -128,7 +131,7 @@ interface NamedColumn {
 const listColumns = (tag: RareTag): ReadonlyArray<NamedColumn> =>
   Object.entries(rareEffectColumns[tag]).map(([name, column]) => ({ name, column }))
 
-/** Made once: a fleet that comes back has thousands of these effects. */
+/** Computed once: a fleet that reconnects has thousands of these effects. */
 const columnsOf = Object.fromEntries(rareTags.map((tag) => [tag, listColumns(tag)])) as Readonly<
   Record<RareTag, ReadonlyArray<NamedColumn>>
 >

@@ -1,6 +1,6 @@
 /**
- * How the writes of the log go, for readiness and people: whether the last one was taken, how long what waits has
- * waited, and whether the log was ever found to have gone back.
+ * The state of the log's writes, for readiness and people: whether the last one succeeded, how long waiting drafts
+ * have waited, and whether the log was ever found to have gone back.
  */
 import { Context, Duration, Effect } from "effect"
 import type { Layer } from "effect"
@@ -13,7 +13,7 @@ export interface LogView {
   readonly writtenMillisAgo: number | null
   /** Drafts that are not committed yet; the age is that of the oldest, 0 without any. */
   readonly waiting: { readonly events: number; readonly bytes: number; readonly oldestMillis: number }
-  /** The last time that an older database was found in the place of ours (`another`: that of another log). */
+  /** The last time that an older database was found in place of this one (`another`: that of another log). */
   readonly reset: {
     readonly at: string
     readonly from: number
@@ -22,7 +22,7 @@ export interface LogView {
   } | null
 }
 
-/** A connection that is replaced, or a server that restarts, is over in less; a probe should not act on these. */
+/** Replacing a connection or restarting a server takes less; a probe should not react to these. */
 const failingMax = Duration.seconds(10)
 
 export class LogStatus extends Context.Service<LogStatus, {
@@ -38,7 +38,7 @@ export class LogStatus extends Context.Service<LogStatus, {
   )
 }
 
-/** A draft that waits long while writes succeed shows a log that is slow, which is no reason to take work from it. */
+/** A draft that waits long while writes succeed indicates a slow log, which is no reason to take work from it. */
 const isFailing = ({ failing, waiting, writtenMillisAgo }: LogView): boolean => {
   const max = Duration.toMillis(failingMax)
   if (failing !== null) return failing.forMillis >= max

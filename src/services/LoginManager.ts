@@ -1,4 +1,7 @@
-/** What people and programs do to log devices in and out: a part of `DeviceManager`, which has a device's whole life. */
+/**
+ * The operations of people and programs that log devices in and out: a part of `DeviceManager`, which covers a
+ * device's whole life.
+ */
 import { Effect, Redacted, Stream } from "effect"
 import type { Schema } from "effect"
 import type { Device } from "../domain/Device.ts"
@@ -18,7 +21,7 @@ import { useGateway } from "./GatewayDirectory.ts"
 import type { GatewayDirectory } from "./GatewayDirectory.ts"
 import type { LoginRequest } from "./GatewayParts.ts"
 
-/** What is recorded is committed within milliseconds; longer means that the database is away. */
+/** Commits take milliseconds; more means that the database is unavailable. */
 const flushMax = "5 seconds"
 
 export interface AskedLogin {
@@ -28,7 +31,7 @@ export interface AskedLogin {
 }
 
 type Missing = DeviceNotFound | StorageUnavailable
-/** Its actor cannot be asked. */
+/** The device's actor cannot be asked. */
 type Away = DeviceElsewhere | DeviceUnreachable
 type LoginRefusals =
   | DeviceStateConflict
@@ -40,14 +43,14 @@ type LoginRefusals =
 type GatewayFailure = GatewayUnknown | GatewayUnusable | GatewayUnavailable
 
 export interface LoginManager {
-  /** Begins or joins the device's login, and gives its step. */
+  /** Begins or joins the device's login, and returns its step. */
   readonly initiateLogin: (asked: AskedLogin) => Effect.Effect<LoginStep, Missing | LoginRefusals>
   /** The same as a stream of steps, the current one first. Leaving it may cancel the login. */
   readonly followLogin: (asked: AskedLogin) => Stream.Stream<LoginStep, Missing | LoginRefusals>
   readonly currentLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | Away | LoginNotFound>
   /** Ends the login under way, for all its callers. */
   readonly cancelLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | Away | LoginNotFound>
-  /** Asks the gateway, and has the account recorded where it is connected and logged in. */
+  /** Asks the gateway, and records the account if it is connected and logged in. */
   readonly completeLogin: (
     id: DeviceId
   ) => Effect.Effect<Device, Missing | GatewayFailure | DeviceStateConflict | Away | LoginIncomplete>
@@ -82,7 +85,7 @@ export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
       () => elsewhere(id)
     )
 
-  /** A device that was added or reactivated a moment ago has no actor yet: the fleet looks at once. */
+  /** A device that was just added or reactivated has no actor yet: the fleet reconciles at once. */
   const awaitActor = (id: DeviceId) =>
     Effect.flatMap(fleet.view(id), (view) => view === null ? fleet.reconcile : Effect.void)
 
@@ -123,7 +126,7 @@ export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
       if ((yield* fleet.view(id)) === null) return yield* elsewhere(id)
       const { device, upstream } = yield* syncStatus(id)
       if (!upstream.isConnected || !upstream.isLoggedIn) return yield* LoginIncomplete.of(id, upstream)
-      // Its actor has no session now, and learns of the account with the next one.
+      // The actor has no session now, and gets the account with the next one.
       return device.state._tag === "Online"
         ? device
         : yield* DeviceStateConflict.of(id, "record the account of", device.state._tag)

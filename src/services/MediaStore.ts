@@ -1,6 +1,6 @@
 /**
- * Where kept files of messages lie. A port with one implementation, on the disk of the process; what it keeps it may
- * delete at any time, when it is old or the room is used up. The messages themselves are in the log.
+ * The store of kept files of messages. A port with one implementation, on the disk of the process; it may delete files
+ * at any time, when they are old or the room is used up. The messages themselves are in the log.
  */
 import { Context, Schema } from "effect"
 import type { Effect, Scope, Stream } from "effect"
@@ -32,12 +32,12 @@ export interface StoreView {
 
 export class MediaStore extends Context.Service<MediaStore, {
   readonly has: (device: DeviceId, id: MessageId) => Effect.Effect<boolean>
-  /** Null where it is not kept. */
+  /** Null if the file is not kept. */
   readonly read: (
     device: DeviceId,
     id: MessageId
   ) => Effect.Effect<KeptFile | null, MediaStoreFailed, Scope.Scope>
-  /** Whole or not at all, whatever happens meanwhile. */
+  /** Writes the whole file or nothing, whatever happens meanwhile. */
   readonly write: <E>(
     device: DeviceId,
     id: MessageId,
@@ -47,10 +47,13 @@ export class MediaStore extends Context.Service<MediaStore, {
   readonly list: (device: DeviceId) => Effect.Effect<ReadonlyArray<MessageId>, MediaStoreFailed>
   readonly devices: Effect.Effect<ReadonlyArray<DeviceId>, MediaStoreFailed>
   readonly remove: (device: DeviceId, ids: ReadonlyArray<MessageId>) => Effect.Effect<void, MediaStoreFailed>
-  /** Deletes what is too old, and of the rest the oldest until it is within the quota. Returns how many it deleted. */
+  /**
+   * Deletes files that are too old, and of the rest the oldest until the store is within the quota. Returns how many
+   * it deleted.
+   */
   readonly tidy: Effect.Effect<number, MediaStoreFailed>
   readonly view: Effect.Effect<StoreView>
-  /** Where a reader of the log that fills the store goes on; null before the first. */
+  /** Where a reader of the log that fills the store resumes; null before the first. */
   readonly readPlace: Effect.Effect<string | null>
   readonly writePlace: (place: string) => Effect.Effect<void, MediaStoreFailed>
 }>()("columba/services/MediaStore") {}

@@ -1,7 +1,7 @@
 /**
- * What is done to messages, and what a chat is told without a message. A reaction, an edit and a revocation change what others
- * see, so they are accepted and sent as messages are. That a message was read and that the account is typing is worth nothing
- * later: the gateway is asked at once, and the caller is told how it went.
+ * Actions on messages, and signals to a chat without a message. A reaction, an edit and a revocation change what
+ * others see, so they are accepted and sent as messages are. Read receipts and typing signals are worth nothing later:
+ * the gateway is asked at once, and the caller gets the result.
  */
 import { Context, Effect, Layer } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
@@ -20,7 +20,7 @@ import type { Send } from "./GatewayParts.ts"
 import { viewSend } from "./sendView.ts"
 
 interface Action {
-  /** The message that it is done to. */
+  /** The message that the action applies to. */
   readonly id: MessageId
   readonly idempotencyKey?: string | undefined
 }
@@ -30,7 +30,7 @@ export type ActionFailure = Unable | MessageNotFound | ContentInvalid | Idempote
 export type SignalFailure = Unable | MessageNotFound | RecipientInvalid | ContentInvalid | GatewayUnavailable
 
 export class MessageActions extends Context.Service<MessageActions, {
-  /** An empty `emoji` takes the reaction back. */
+  /** An empty `emoji` removes the reaction. */
   readonly react: (
     action: Action & { readonly emoji: string },
     visible: VisibleDevices
@@ -40,7 +40,7 @@ export class MessageActions extends Context.Service<MessageActions, {
     visible: VisibleDevices
   ) => Effect.Effect<Message, ActionFailure>
   readonly revoke: (action: Action, visible: VisibleDevices) => Effect.Effect<Message, ActionFailure>
-  /** Its sender sees that it was read. Returns once the gateway has done it. */
+  /** Sends a read receipt. Returns once the gateway has done it. */
   readonly markRead: (id: MessageId, visible: VisibleDevices) => Effect.Effect<void, SignalFailure>
   /** The chat sees that the account is typing, for some seconds, or no longer. */
   readonly typing: (device: DeviceId, chat: string, active: boolean) => Effect.Effect<void, SignalFailure>
@@ -111,5 +111,5 @@ const make = Effect.gen(function*() {
   })
 })
 
-/** Of somebody else's message WhatsApp decides: an administrator of the group may. */
+/** For a message of somebody else WhatsApp decides: an administrator of the group may. */
 const mayRevoke = ({ fromMe }: ActionTarget, chat: string): boolean => fromMe || chat.endsWith("@g.us")

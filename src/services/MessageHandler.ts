@@ -1,11 +1,11 @@
 /**
- * What the consumer does with an incoming message: the port of handlers.
+ * How the consumer processes an incoming message: the port of handlers.
  *
- * A handler works in two steps. `handle` may take long, call others and be repeated: a crash, a lost connection or a
- * failure of another handler bring the message again. What it returns is the commit, which is run in one transaction
- * with the note that this handler has handled this message. So whatever the commit writes to the database is there
- * exactly once, however often the message is delivered. What `handle` does elsewhere may happen twice: give the other
- * side the event's id as its idempotency key.
+ * A handler works in two steps. `handle` may take long, call others and be repeated: after a crash, a lost connection
+ * or a failure of another handler the message comes again. Its result is the commit, which runs in one transaction
+ * with the record that this handler has handled this message. So whatever the commit writes to the database is there
+ * exactly once, however often the message is delivered. Effects of `handle` elsewhere may happen twice: pass the
+ * event's id to the other side as its idempotency key.
  */
 import { Schema } from "effect"
 import type { Duration, Effect } from "effect"
@@ -17,17 +17,17 @@ export type MessageReceived = Extract<Event, { readonly kind: "message.received"
 export type HandlerFailure = HandlerFailed | StorageUnavailable
 
 export interface MessageHandler {
-  /** Under this name it is noted what was handled. With another name, messages that come again are handled again. */
+  /** Handled messages are recorded under this name. With another name, messages that come again are handled again. */
   readonly name: string
   readonly handle: (event: MessageReceived) => Effect.Effect<Effect.Effect<void, HandlerFailure>, HandlerFailure>
 }
 
-/** The longest word on a failure that is kept. */
+/** Maximum length of a stored failure message. */
 const messageMax = 500
 
 /**
- * The handler could not do it. It is tried again, at first after a second and then less often, and at last it is a dead
- * letter; at once where it is `permanent`. `retryAfter`: no attempt before.
+ * The handler failed. It is retried, at first after a second and then less often, until the message is a dead letter;
+ * at once if the failure is `permanent`. `retryAfter`: minimum time before the next attempt.
  */
 export class HandlerFailed extends Schema.TaggedError<HandlerFailed>()("HandlerFailed", {
   message: Schema.String,

@@ -1,9 +1,9 @@
 /**
- * What the consumer has handled, what it tries again and what it has given up, per event and handler. The note that
- * something is handled is committed together with what the handler writes. Times are the database's.
+ * The consumer's records per event and handler: handled, to be retried, abandoned. The record that something is
+ * handled is committed together with the handler's writes. Times are the database's.
  *
- * Where messages come from a broker's queue, the broker brings what has failed again, and a row is only the reason of
- * its last failure. Without a broker the rows are the queue of what is to be tried again, and the dead letters.
+ * If messages come from a broker's queue, the broker delivers failed ones again, and a row is only the reason of its
+ * last failure. Without a broker the rows are the queue of retries, and the dead letters.
  */
 import { Context } from "effect"
 import type { Duration, Effect } from "effect"
@@ -23,7 +23,7 @@ export interface InboxFailure extends InboxEntry {
   readonly at: Timestamp
 }
 
-/** What becomes of a message that failed. */
+/** The fate of a failed message. */
 export type Verdict =
   | { readonly _tag: "Again"; readonly after: Duration.Duration }
   | { readonly _tag: "Dead" }
@@ -31,14 +31,14 @@ export type Verdict =
 export class MessageInbox extends Context.Service<MessageInbox, {
   readonly isDone: (handler: string, event: EventId) => Effect.Effect<boolean, StorageUnavailable>
   /**
-   * Runs the commit in one transaction with the note; not at all where the note is there. Of two at the same time the
-   * second waits for the first. Answers whether it ran.
+   * Runs the commit in one transaction with the record; not at all if the record exists. Of two concurrent calls the
+   * second waits for the first. Returns whether it ran.
    */
   readonly once: <E>(
     entry: InboxEntry,
     commit: Effect.Effect<void, E>
   ) => Effect.Effect<boolean, E | StorageUnavailable>
-  /** Counts a failure, and decides by the count. `keep`: it is for us to try it again, or to hold the dead letter. */
+  /** Counts a failure, and decides by the count. `keep`: the inbox retries it, or holds the dead letter. */
   readonly fail: (
     entry: InboxEntry,
     failure: {
@@ -47,24 +47,24 @@ export class MessageInbox extends Context.Service<MessageInbox, {
       readonly decide: (attempts: number) => Verdict
     }
   ) => Effect.Effect<{ readonly attempts: number; readonly verdict: Verdict }, StorageUnavailable>
-  /** What is to be tried again now, the oldest first. */
+  /** Messages to be retried now, the oldest first. */
   readonly due: (limit: number) => Effect.Effect<ReadonlyArray<InboxEntry>, StorageUnavailable>
   /** The failures of these events, by event. */
   readonly failures: (
     events: ReadonlyArray<EventId>
   ) => Effect.Effect<ReadonlyArray<InboxFailure>, StorageUnavailable>
-  /** Failures are counted from the beginning again. */
+  /** Resets the count of failures. */
   readonly forgetFailures: (events: ReadonlyArray<EventId>) => Effect.Effect<void, StorageUnavailable>
-  /** What was given up, the oldest first, and how many there are. */
+  /** The abandoned messages, the oldest first, and how many there are. */
   readonly dead: (
     limit: number
   ) => Effect.Effect<{ readonly items: ReadonlyArray<InboxFailure>; readonly total: number }, StorageUnavailable>
-  /** Of what was given up, these or all: to be tried again, from the beginning. The events that were there. */
+  /** Returns these or all abandoned messages to the queue, from the first attempt. Returns the found events. */
   readonly revive: (
     events: ReadonlyArray<EventId> | null
   ) => Effect.Effect<ReadonlyArray<EventId>, StorageUnavailable>
-  /** Of what was given up, these are left for good. The events that were there. */
+  /** Drops these abandoned messages for good. Returns the found events. */
   readonly drop: (events: ReadonlyArray<EventId>) => Effect.Effect<ReadonlyArray<EventId>, StorageUnavailable>
-  /** Deletes notes that are older. Returns how many. */
+  /** Deletes older records. Returns how many. */
   readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/MessageInbox") {}

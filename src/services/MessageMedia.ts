@@ -1,6 +1,6 @@
 /**
- * The files of messages, from where they are kept or else from their gateways. Gateways delete files after minutes, and
- * WhatsApp after weeks; what neither has and nobody kept is gone.
+ * The files of messages, from the store if they are kept, otherwise from their gateways. Gateways delete files after
+ * minutes, and WhatsApp after weeks; a file that neither has and nobody kept is lost.
  */
 import { Array as Arr, Context, Duration, Effect, Layer, Option, Stream } from "effect"
 import type { Scope } from "effect"
@@ -18,19 +18,19 @@ import type { MediaStoreFailed } from "./MediaStore.ts"
 import { MessageRepository } from "./MessageRepository.ts"
 import type { MessageContent } from "./MessageRepository.ts"
 
-/** The largest that gateways take and give; WhatsApp's own limit for documents is 2 GB. */
+/** The largest file that gateways accept and return; WhatsApp's own limit for documents is 2 GB. */
 export const mediaBytesMax = 128 * 1024 * 1024
 
-/** A gateway that has begun to give a file goes on giving it. */
+/** Maximum silence of a gateway that has begun to send a file. */
 const silenceMax = Duration.seconds(30)
 
 export interface Media {
-  /** One that a browser does not run, whatever the sender called it. */
+  /** A type that a browser does not run, whatever the sender claimed. */
   readonly contentType: string
   /** Exactly, or null. */
   readonly size: number | null
   readonly fileName: string | null
-  /** Fails where the gateway breaks off, and above the size limit. */
+  /** Fails if the gateway ends the transfer early, and above the size limit. */
   readonly content: Stream.Stream<Uint8Array, GatewayUnavailable | MediaTooLarge | MediaStoreFailed>
 }
 
@@ -47,9 +47,9 @@ export type MediaFailure =
 export class MessageMedia extends Context.Service<MessageMedia, {
   /** The file of a message, for as long as the scope. A message of a device that is not `visible` is not found. */
   readonly open: (id: MessageId, visible: VisibleDevices) => Effect.Effect<Media, MediaFailure, Scope.Scope>
-  /** Keeps the file of a message, where files are kept and it is not kept yet. */
+  /** Stores the file of a message, if files are kept and this one is not yet. */
   readonly keep: (id: MessageId) => Effect.Effect<void, MediaFailure | MediaStoreFailed>
-  /** Deletes kept files of the device whose messages are not in the log any more. Returns how many. */
+  /** Deletes kept files of the device whose messages are no longer in the log. Returns how many. */
   readonly forget: (device: DeviceId) => Effect.Effect<number, StorageUnavailable | MediaStoreFailed>
 }>()("columba/services/MessageMedia") {
   static readonly layer = Layer.effect(MessageMedia, Effect.suspend(() => make))
@@ -82,7 +82,7 @@ const make = Effect.gen(function*() {
     }
   })
 
-  /** What cannot be read is fetched again. */
+  /** A kept file that cannot be read is fetched again. */
   const readKept = (id: MessageId, deviceId: DeviceId) =>
     store === null ? Effect.succeed(null) : Effect.orElseSucceed(store.read(deviceId, id), () => null)
 
@@ -103,7 +103,7 @@ const make = Effect.gen(function*() {
     const { deviceId } = message
     if (yield* store.has(deviceId, id)) return
     yield* Effect.scoped(Effect.flatMap(fetch(id, message), (file) => store.write(deviceId, id, file)))
-    // Erased while it was fetched: the erasure did not find it here.
+    // The message was erased during the fetch, so the erasure did not find the file.
     yield* Effect.catchTag(messages.content(id), "MessageNotFound", () => store.remove(deviceId, [id]))
   })
 
@@ -142,7 +142,7 @@ const bounded = (
     )
   })
 
-/** Pictures, sounds, films and documents; what could be a page or a script is bytes to every client. */
+/** Pictures, sounds, films and documents. Types that could be a page or a script are sent as plain bytes. */
 const harmless =
   /^(?:image\/(?:jpeg|png|webp|gif|heic|heif|bmp|tiff)|audio\/[\w.+-]+|video\/[\w.+-]+|application\/(?:pdf|zip|msword|vnd\.[\w.+-]+)|text\/(?:plain|csv|vcard|x-vcard|calendar))$/
 

@@ -21,7 +21,7 @@ export class MessageRepository extends Context.Service<MessageRepository, {
     visible?: VisibleDevices
   ) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
 
-  /** What the event that brought the message says of it. */
+  /** The content from the event that brought the message. */
   readonly content: (
     id: MessageId,
     visible?: VisibleDevices
@@ -31,8 +31,8 @@ export class MessageRepository extends Context.Service<MessageRepository, {
   readonly known: (ids: ReadonlyArray<MessageId>) => Effect.Effect<ReadonlySet<MessageId>, StorageUnavailable>
 
   /**
-   * Newest first by when we recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and still
-   * name a next one: what is rare is looked for in bounded steps.
+   * Newest first by when Columba recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and
+   * still have a next one: rare matches are searched in bounded steps.
    */
   readonly list: (options: {
     readonly device?: DeviceId | undefined

@@ -1,6 +1,6 @@
 /**
- * Accepts messages for sending, and takes them back. Accepting is storing: whoever runs the device gives them to its
- * gateway. What can be told to be wrong is told before anything is stored.
+ * Accepts messages for sending, and cancels them. Accepting is storing: the process that runs the device sends them to
+ * its gateway. Every fault that can be found without sending is reported before anything is stored.
  */
 import { Clock, Context, Effect, Layer, Option } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
@@ -49,7 +49,7 @@ const scheduleDaysMax = 366
 
 const dayMillis = 24 * 3_600_000
 
-/** The event of a cancellation is committed within milliseconds; where it is not, a sweep writes it later. */
+/** The event of a cancellation is committed within milliseconds; otherwise a sweep writes it later. */
 const tellMax = "2 seconds"
 
 export interface SendMessage {
@@ -72,7 +72,7 @@ export interface SendMessage {
   readonly idempotencyKey?: string | undefined
 }
 
-/** What is wrong with a request. */
+/** The faults of a request. */
 export type RequestFailure =
   | Unable
   | RecipientInvalid
@@ -89,9 +89,9 @@ export type SendFailure =
   | UploadRefused
 
 export class MessageSender extends Context.Service<MessageSender, {
-  /** All that can be told to be wrong with a request without looking for its file; stores nothing. */
+  /** Checks everything about a request except its file; stores nothing. */
   readonly prepare: (request: SendMessage) => Effect.Effect<PreparedSend, RequestFailure>
-  /** Returns once it is stored. A repeat with the same key gets the same message, as it was answered first. */
+  /** Returns once it is stored. A repeat with the same key gets the same message, with its first answer. */
   readonly send: (request: SendMessage) => Effect.Effect<Message, SendFailure>
   /** Only while it waits. */
   readonly cancel: (
@@ -143,7 +143,8 @@ export class MessageSender extends Context.Service<MessageSender, {
       const send: MessageSender["Service"]["send"] = Effect.fn("MessageSender.send")(function*(request) {
         const prepared = yield* prepare(request)
         const { body: { content }, deviceId } = prepared
-        // The file of a repeat may be deleted, because its message has ended, or its server away.
+        // For a repeat, the file may be deleted already, because its message has ended, or its server may be
+        // unavailable.
         return viewSend(yield* accept(prepared, request.idempotencyKey, files.check(deviceId, content)))
       })
 
@@ -192,7 +193,7 @@ const readContent = (request: SendMessage): Effect.Effect<OutgoingContent, Conte
 
 const contents = ["text", "location", "contact", "poll", ...MediaKind.literals]
 
-/** What can be told of a file before it is sent. */
+/** The checks of a file before it is sent. */
 const checkFiles = Effect.gen(function*() {
   const outbound = yield* OutboundHttp
   const files = Option.getOrNull(yield* Effect.serviceOption(OutgoingFiles))

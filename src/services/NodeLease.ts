@@ -1,10 +1,11 @@
 /**
- * Whether this node of a cluster may still act for its devices at their gateways. Others take a node's devices over when its
- * lease ends by the database's clock. The node cannot read that clock before each call, so it measures from the beginning
- * of its last renewal, which is before the lease began: by its own clocks the lease is over early, never late.
+ * Whether this node of a cluster may still act for its devices at their gateways. Others take a node's devices over
+ * when its lease ends by the database's clock. The node cannot read that clock before each call, so it measures from
+ * the beginning of its last renewal, which is before the lease began: by its own clocks the lease ends early, never
+ * late.
  *
- * The monotonic clock stands still while a machine is suspended, and the wall clock may be set back, so both must agree. A
- * wall clock that is set forward holds calls up until the next renewal.
+ * The monotonic clock stops while a machine is suspended, and the wall clock may be set back, so both must agree. A
+ * wall clock that is set forward delays calls until the next renewal.
  */
 import { Context, Duration, Effect } from "effect"
 import type { Clock } from "effect"
@@ -12,21 +13,21 @@ import { Condition } from "./Condition.ts"
 import { monotonicMillis } from "./monotonic.ts"
 
 export interface NodeLease {
-  /** To be asked right before a call whose effect cannot be taken back. */
+  /** Must be checked right before a call whose effect cannot be undone. */
   readonly held: () => boolean
-  /** Returns at once while it is held, and otherwise when it has been renewed. */
+  /** Returns at once while the lease is held, and otherwise when it has been renewed. */
   readonly whenHeld: Effect.Effect<void>
-  /** Whether it was renewed when it was due last: if not, the database does not answer. */
+  /** Whether the last due renewal succeeded: if not, the database does not answer. */
   readonly fresh: () => boolean
 }
 
-/** A process that is no node of a cluster needs none: the whole fleet's lease (`FleetLease`) is for it. */
+/** Always held in a process that is not a node of a cluster: it has the whole fleet's lease (`FleetLease`). */
 export const NodeLease = Context.Reference<NodeLease>("columba/services/NodeLease", {
   defaultValue: () => ({ held: () => true, whenHeld: Effect.void, fresh: () => true })
 })
 
 export interface RenewedLease extends NodeLease {
-  /** Runs a renewal. Where it succeeds, the lease counts from when it began. */
+  /** Runs a renewal. If it succeeds, the lease counts from when the renewal began. */
   readonly renewing: <A, E, R>(renewal: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
@@ -43,14 +44,14 @@ export const make = (clock: Clock.Clock, lease: Duration.Duration): RenewedLease
   return {
     held,
     whenHeld: renewed.waitUntil(held),
-    // It is renewed after a third, so half of it is over only where that has failed.
+    // It is renewed after a third, so half of it has passed only if that failed.
     fresh: () => read().monotonic - since.monotonic < length / 2,
     renewing: (renewal) =>
       Effect.suspend(() => {
         const began = read()
         return Effect.tap(renewal, () =>
           Effect.sync(() => {
-            // An earlier one may answer after a later one.
+            // An earlier renewal may answer after a later one.
             if (began.monotonic < since.monotonic) return
             since = began
             renewed.changed()

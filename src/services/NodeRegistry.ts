@@ -1,19 +1,19 @@
 /**
- * What the processes of a cluster say of themselves, for those who ask about the cluster: `GET /server/nodes`, the metrics and
- * `columba doctor`. Nothing that a node decides depends on it. A process that is part of no cluster has none.
+ * The self-descriptions of a cluster's processes, for those who ask about the cluster: `GET /server/nodes`, the
+ * metrics and `columba doctor`. No decision of a node depends on them. A process outside of a cluster has none.
  */
 import { Context, Duration, Effect } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Timestamp } from "../domain/Ids.ts"
 import type { ShardMovesView } from "./ShardMoves.ts"
 
-/** How often a process writes its row; besides, its moves are written as they come, once per second at most. */
+/** How often a process writes its row; its moves are also written as they happen, once per second at most. */
 export const reportInterval = Duration.seconds(5)
 
-/** One that has not written for this time has ended without leaving. */
+/** A process that has not written for this time has ended without leaving. */
 export const reportedFor = Duration.seconds(20)
 
-/** One that has not written for this time is deleted by the others. */
+/** The row of a process that has not written for this time is deleted by the others. */
 export const forgottenAfter = Duration.days(1)
 
 export interface NodeReport {
@@ -23,10 +23,10 @@ export interface NodeReport {
   readonly startedAt: Timestamp
   readonly version: string
   readonly roles: ReadonlyArray<string>
-  /** Of its share of the shards; null for a process that runs no devices. */
+  /** The weight of its share of the shards; null for a process that runs no devices. */
   readonly weight: number | null
   readonly leaseMillis: number
-  /** The settings that are to be the same on all nodes, by the variable's name. No value is a secret or tells one. */
+  /** The settings that must be the same on all nodes, by the variable's name. No value is or reveals a secret. */
   readonly settings: Readonly<Record<string, string>>
   readonly moves: ShardMovesView
 }
@@ -53,13 +53,13 @@ export const NodeRegistry = Context.Reference<NodeRegistry>("columba/services/No
   defaultValue: () => ({ report: () => Effect.void, leave: () => Effect.void, list: Effect.succeed([]) })
 })
 
-/** A setting that is not the same on all nodes, and what the nodes have, by name. */
+/** A setting that is not the same on all nodes, and the values of the nodes, by name. */
 export interface DifferingSetting {
   readonly setting: string
   readonly values: ReadonlyArray<{ readonly value: string; readonly nodes: ReadonlyArray<string> }>
 }
 
-/** Each setting that differs, its commonest value first; among equals the one of the process that started first. */
+/** Each setting that differs, its commonest value first; among equals that of the process that started first. */
 export const findDiffering = (
   nodes: ReadonlyArray<Pick<NodeReport, "name" | "settings" | "startedAt">>
 ): ReadonlyArray<DifferingSetting> => {
@@ -67,7 +67,7 @@ export const findDiffering = (
   const names = [...new Set(nodes.flatMap(({ settings }) => Object.keys(settings)))].sort()
   return names.flatMap((setting) => {
     const byValue = Map.groupBy(
-      // One of another version may not know the setting.
+      // A process of another version may not have the setting.
       oldestFirst.filter(({ settings }) => settings[setting] !== undefined),
       ({ settings }) => settings[setting]!
     )

@@ -1,14 +1,14 @@
 /**
- * Requests to servers that a caller of the API has named: the endpoints of subscriptions, and media. Such a request must
- * not reach what the caller could not reach, so where it may go is decided here and nowhere else, when the URL is given
- * and again at every connection.
+ * Requests to servers that a caller of the API has named: the endpoints of subscriptions, and media. Such a request
+ * must not reach servers that the caller could not reach, so the allowed targets are decided here and nowhere else,
+ * when the URL is set and again at every connection.
  */
 import { Context, Schema } from "effect"
 import type { Effect, Scope, Stream } from "effect"
 
 /**
- * `invalid`: no absolute URL of a server, or written in another way than it is understood (numbers in other bases, dots
- * at the end, letters that need an encoding, credentials) · `scheme`: neither https nor, where private addresses are
+ * `invalid`: no absolute URL of a server, or its spelling differs from its meaning (numbers in other bases, dots at
+ * the end, letters that need an encoding, credentials) · `scheme`: neither https nor, if private addresses are
  * allowed, http · `port`: reserved for another protocol · `address`: not of a machine on the public internet ·
  * `unresolved`: the name has no address at the moment.
  */
@@ -21,7 +21,7 @@ export class OutboundRefused extends Schema.TaggedError<OutboundRefused>()("Outb
   }
 }
 
-/** No complete head of an answer came. Names a cause and never the URL, which may hold a secret. */
+/** No complete head of an answer came. Contains a cause and never the URL, which may hold a secret. */
 export class OutboundFailed extends Schema.TaggedError<OutboundFailed>()("OutboundFailed", {
   message: Schema.String,
   reason: Schema.Literals(["timeout", "connection"])
@@ -31,7 +31,7 @@ export class OutboundFailed extends Schema.TaggedError<OutboundFailed>()("Outbou
   }
 }
 
-/** The file is above the limit that the caller has named. */
+/** The file is above the caller's limit. */
 export class OutboundTooLarge extends Schema.TaggedError<OutboundTooLarge>()("OutboundTooLarge", {
   message: Schema.String,
   bytesMax: Schema.Int
@@ -47,26 +47,26 @@ export interface OutboundPost {
   readonly body: Uint8Array
 }
 
-/** Redirects are not followed: they are answers like any other. What the body says is not looked at. */
+/** Redirects are not followed: they are answers like any other. The body is ignored. */
 export interface OutboundReply {
   readonly status: number
-  /** The header `Retry-After` in seconds, where it says so many. */
+  /** The header `Retry-After` in seconds, if it is a number of seconds. */
   readonly retryAfterSeconds: number | null
 }
 
 export interface OutboundFetch {
   readonly url: string
   readonly headers?: Readonly<Record<string, string>>
-  /** No more is read. */
+  /** Maximum number of bytes that are read. */
   readonly bytesMax: number
 }
 
-/** An answer of any status; redirects are not followed. `size` is what the server says. */
+/** An answer of any status; redirects are not followed. `size` is the server's claim. */
 export interface OutboundFile {
   readonly status: number
   readonly contentType: string | null
   readonly size: number | null
-  /** Can be read once. Fails where the server breaks off, stands still or takes too long, and above the limit. */
+  /** Can be read once. Fails if the server ends early, stalls or takes too long, and above the limit. */
   readonly content: Stream.Stream<Uint8Array, OutboundFailed | OutboundTooLarge>
 }
 

@@ -1,9 +1,9 @@
 /**
- * The files that messages are to be sent with, from their upload until the last message with them has ended. A port with
- * one implementation, on the disk of the process that runs the devices; without it, a process takes no uploads.
+ * The files that messages are to be sent with, from their upload until the last message with them has ended. A port
+ * with one implementation, on the disk of the process that runs the devices; without it, a process accepts no uploads.
  *
- * A file that was uploaded has an id by its content and may belong to many messages; one that was fetched for a message
- * lies under that message's id.
+ * An uploaded file has an id derived from its content and may belong to many messages; a file fetched for a message is
+ * stored under that message's id.
  */
 import { Context, Schema } from "effect"
 import type { Duration, Effect, Scope, Stream } from "effect"
@@ -11,7 +11,7 @@ import type { DeviceId, MessageId } from "../domain/Ids.ts"
 import type { FileFacts, FileId } from "../domain/OutgoingFile.ts"
 import type { FileTooLarge, UploadRefused } from "../domain/SendErrors.ts"
 
-/** The directory could not be read or written. Names no path. */
+/** The directory could not be read or written. The message contains no path. */
 export class OutgoingFilesFailed extends Schema.TaggedError<OutgoingFilesFailed>()("OutgoingFilesFailed", {
   message: Schema.String,
   operation: Schema.String
@@ -34,32 +34,32 @@ export interface OpenedFile extends FileFacts {
 }
 
 export class OutgoingFiles extends Context.Service<OutgoingFiles, {
-  /** How long a file stays that no message is to be sent with: time to name it in a message, and to repeat that request. */
+  /** How long an unused file is kept: time to use it in a message, and to repeat that request. */
   readonly unusedFor: Duration.Duration
-  /** Whole or not at all, and on the disk before it returns. */
+  /** Stores the whole file or nothing; it is on the disk before it returns. */
   readonly upload: <E>(
     device: DeviceId,
     content: Stream.Stream<Uint8Array, E>
   ) => Effect.Effect<UploadedFile, E | FileTooLarge | UploadRefused | OutgoingFilesFailed>
-  /** Null where there is none. One that is found stays for `unusedFor` more. */
+  /** Null if there is none. A found file is kept for `unusedFor` more. */
   readonly find: (device: DeviceId, id: FileId) => Effect.Effect<FileFacts | null, OutgoingFilesFailed>
-  /** Keeps what was fetched for a message, above `bytesMax` not at all. */
+  /** Stores the file fetched for a message, unless it is above `bytesMax`. */
   readonly keep: <E>(
     device: DeviceId,
     message: MessageId,
     content: Stream.Stream<Uint8Array, E>,
     bytesMax: number
   ) => Effect.Effect<void, E | FileTooLarge | UploadRefused | OutgoingFilesFailed>
-  /** For as long as the scope. Null where there is none. */
+  /** For as long as the scope. Null if there is none. */
   readonly open: (
     device: DeviceId,
     id: FileId | MessageId
   ) => Effect.Effect<OpenedFile | null, OutgoingFilesFailed, Scope.Scope>
-  /** What was fetched for a message. */
+  /** Deletes the file that was fetched for a message. */
   readonly remove: (device: DeviceId, message: MessageId) => Effect.Effect<void, OutgoingFilesFailed>
   /**
-   * Deletes what no message will be sent with: uploads that are not among `inUse` and not used for a while, and what was
-   * fetched and left by a crash. Asks only if there are files. Returns how many it deleted.
+   * Deletes files that no message will be sent with: uploads that are not among `inUse` and not used for a while, and
+   * fetched files left by a crash. Evaluates `inUse` only if there are files. Returns how many it deleted.
    */
   readonly sweep: <E>(inUse: Effect.Effect<FilesInUse, E>) => Effect.Effect<number, E | OutgoingFilesFailed>
 }>()("columba/services/OutgoingFiles") {}

@@ -1,13 +1,13 @@
-/** Where gateways reach this installation, and the address that each posts its webhooks to. */
+/** The address under which gateways reach this installation, and the address to which each posts its webhooks. */
 import { Context } from "effect"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 
-/** `http(s)://`, with a path where a proxy adds one, and without a slash at its end. Null: nobody has said. */
+/** `http(s)://`, with a path if a proxy adds one, and without a slash at its end. Null: not configured. */
 export const PublicAddress = Context.Reference<string | null>("columba/services/PublicAddress", {
   defaultValue: () => null
 })
 
-/** What stands for the address in advice while nobody has said it. */
+/** Stands for the address in advice while it is not configured. */
 const placeholder = "https://<address of Columba>"
 
 /** For the webhooks of all devices of the gateway, signed with the gateway's secret. */

@@ -1,6 +1,6 @@
 /**
- * Token buckets by name, in bounded memory. A bucket begins full, so one that was not used lately may be forgotten: the
- * least recently used go first.
+ * Token buckets by name, in bounded memory. A bucket begins full, so a bucket that was not used lately may be dropped:
+ * the least recently used go first.
  */
 
 interface Bucket {
@@ -21,13 +21,16 @@ export class RateBuckets {
     this.#max = max
   }
 
-  /** Takes one token: 0. Or takes none, and says in how many milliseconds there is one. `now` in milliseconds. */
+  /**
+   * Takes one token and returns 0, or takes none and returns the milliseconds until there is one. `now` in
+   * milliseconds.
+   */
   take(name: string, { burst, perSecond }: Rate, now: number): number {
     const found = this.#buckets.get(name)
     const bucket = found ?? { tokens: burst, at: now }
     bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.at) / 1000 * perSecond)
     bucket.at = now
-    // Last in order, as the one used last.
+    // Reinserted at the end, as the most recently used.
     this.#buckets.delete(name)
     if (this.#buckets.size >= this.#max) {
       for (const oldest of this.#buckets.keys()) {

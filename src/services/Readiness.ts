@@ -1,19 +1,19 @@
 /**
- * Whether this process can do its work now. Each part that something depends on contributes one named check; `/readyz`
- * asks them all and names the ones that are not ready.
+ * Whether this process can do its work now. Each part contributes one named check; `/readyz` runs them all and lists
+ * those that are not ready.
  */
 import { Cause, Context, Duration, Effect, Layer } from "effect"
 import type { ReadinessCheck } from "../contracts/ServerPayloads.ts"
 
-/** Succeeds with a few words on how it is; fails with what is missing. */
+/** Succeeds with a few words on the state; fails with what is missing. */
 export type Check = Effect.Effect<string, string>
 
-/** A check that takes longer tells what an operator would see: it does not answer. Probes time out soon after. */
+/** A check that takes longer is reported as an operator would see it: no answer. Probes time out soon after. */
 const checkTimeout = Duration.seconds(2)
 
 export class Readiness extends Context.Service<Readiness, {
   readonly contribute: (name: string, check: Check) => Effect.Effect<void>
-  /** Withdraws this check, unless another has taken its place. */
+  /** Withdraws this check, unless another has replaced it. */
   readonly withdraw: (name: string, check: Check) => Effect.Effect<void>
   /** Runs all checks at once. In the order they were contributed; never fails. */
   readonly report: Effect.Effect<ReadonlyArray<ReadinessCheck>>
@@ -32,7 +32,7 @@ export class Readiness extends Context.Service<Readiness, {
     })
   })
 
-  /** A layer that adds one check, for as long as it is there. */
+  /** A layer that adds one check for as long as it exists. */
   static readonly check = <R>(
     name: string,
     check: Effect.Effect<string, string, R>

@@ -1,6 +1,6 @@
 /**
- * Reports the webhooks that this process has turned away and about which it could tell no actor. They are turned away
- * because the database is away or the log is full, so they are remembered until they could be written down.
+ * Reports refused webhooks for which this process has no actor to notify. They are refused because the database is
+ * unavailable or the log is full, so they are kept in memory until they can be recorded.
  */
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -9,11 +9,11 @@ import { Condition } from "./Condition.ts"
 import { monotonicMillis } from "./monotonic.ts"
 import { WebhookRefusals } from "./WebhookRefusals.ts"
 
-/** An interval is over when so long nothing was turned away. One that goes on is reported as far as it went. */
+/** An interval ends when no webhook was refused for this time. An interval that lasts is reported up to now. */
 const quietTime = Duration.seconds(5)
 const reportMax = Duration.minutes(1)
 
-/** How often it looks while anything is remembered; else nothing runs. */
+/** How often pending refusals are checked; without any, nothing runs. */
 const interval = Duration.seconds(1)
 
 interface Interval {
@@ -22,7 +22,7 @@ interface Interval {
 }
 
 export interface RefusalReport {
-  /** One of this device was turned away now. Bounded by the devices, which are found in the table before. */
+  /** A webhook of this device was refused now. Bounded by the devices, which are looked up in the table first. */
   readonly note: (device: DeviceId) => void
 }
 
@@ -43,7 +43,7 @@ export const make: Effect.Effect<RefusalReport, never, WebhookRefusals | Scope.S
     )
     for (const [device, one] of due) if (intervals.get(device) === one) intervals.delete(device)
   }).pipe(
-    // The database may still be away; what is remembered stays.
+    // The database may still be unavailable; the refusals stay in memory.
     Effect.catch(() => Effect.void)
   )
   const noted = new Condition()

@@ -1,6 +1,6 @@
 /**
- * Warnings that strangers can cause as often as they like, at a bounded rate: the first at once, and then one per
- * interval with the number of those that were left out.
+ * Warnings that strangers can cause without limit, at a bounded rate: the first at once, and then one per interval
+ * with the number of suppressed ones.
  */
 import { Clock, Duration, Effect } from "effect"
 import { monotonicMillis } from "./monotonic.ts"
@@ -8,13 +8,13 @@ import { monotonicMillis } from "./monotonic.ts"
 /** Often enough to be seen while it happens. */
 const interval = Duration.seconds(10)
 
-/** Keys are names of our own, so there are few. The bound is for a mistake in that. */
+/** Keys are Columba's own names, so there are few. The bound guards against a mistake in that. */
 const keysMax = 1000
 
 export class RepeatedWarnings {
   readonly #told = new Map<string, { at: number; leftOut: number }>()
 
-  /** `key` says which warnings are the same. */
+  /** Warnings with the same `key` count as repeats. */
   warn(key: string, message: string, annotations: Readonly<Record<string, unknown>>): Effect.Effect<void> {
     return Effect.flatMap(Clock.Clock, (clock) => {
       const now = monotonicMillis(clock)

@@ -9,8 +9,8 @@ export interface Turn {
 
 /**
  * No answer. `rate-limited`: later · `unavailable`: its server does not answer, or ended early · `timeout` ·
- * `credentials`: it refuses the key · `refused`: it will not answer this, however often it is asked · `unreadable`: its
- * answer is not in the form of its protocol. The message never has words of the conversation, or the key.
+ * `credentials`: it refuses the key · `refused`: it will not answer this, however often it is asked · `unreadable`:
+ * its answer does not follow its protocol. The message never contains text of the conversation, or the key.
  */
 export class ReplyFailed extends Schema.TaggedError<ReplyFailed>()("ReplyFailed", {
   message: Schema.String,
@@ -18,7 +18,7 @@ export class ReplyFailed extends Schema.TaggedError<ReplyFailed>()("ReplyFailed"
   retryAfter: Schema.NullOr(Schema.DurationFromMillis)
 }) {}
 
-/** What is longer is cut: it is a chat, and WhatsApp shows no more without a tap. */
+/** Longer answers are cut: this is a chat, and WhatsApp shows no more without a tap. */
 export const replyLengthMax = 4_096
 
 export class ReplyModel extends Context.Service<ReplyModel, {

@@ -1,6 +1,6 @@
 /**
- * What people and programs do with recurring sends. A request is checked as one for a single message is, before anything is
- * stored; the answer has the next occurrence.
+ * The operations of people and programs on recurring sends. A request is checked like one for a single message, before
+ * anything is stored; the answer contains the next occurrence.
  */
 import { Clock, Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -47,7 +47,7 @@ export interface ScheduleEdit {
 type Missing = ScheduleNotFound | StorageUnavailable
 
 export class ScheduleManager extends Context.Service<ScheduleManager, {
-  /** Returns once it is stored. A repeat with the same key gets the same schedule, as it was answered first. */
+  /** Returns once it is stored. A repeat with the same key gets the same schedule, with its first answer. */
   readonly create: (
     schedule: NewSchedule,
     visible: VisibleDevices
@@ -59,13 +59,13 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Schedule>, StorageUnavailable | CursorInvalid>
   readonly get: (id: ScheduleId, visible: VisibleDevices) => Effect.Effect<Schedule, Missing>
-  /** The occurrence that was stored is taken back, and the next one planned anew from now. */
+  /** Cancels the stored occurrence, and plans the next one anew from now. */
   readonly edit: (
     id: ScheduleId,
     change: ScheduleEdit,
     visible: VisibleDevices
   ) => Effect.Effect<Schedule, Missing | RequestFailure | CronInvalid | ScheduleEnded>
-  /** With the occurrence that was stored, if it waits. As it was before. */
+  /** Also removes the stored occurrence if it waits. Returns the schedule as it was. */
   readonly remove: (id: ScheduleId, visible: VisibleDevices) => Effect.Effect<Schedule, Missing>
 }>()("columba/services/ScheduleManager") {
   static readonly layer = Layer.effect(
@@ -97,7 +97,7 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
           : Effect.void
       }
 
-      /** The row carries the database's time. Where another process was faster, it has planned the same. */
+      /** The row contains the database's time. If another process was faster, it has planned the same. */
       const plan = Effect.fnUntraced(function*(stored: StoredSchedule) {
         if (!stored.paused) yield* schedules.advance(planMove(stored, Date.parse(stored.updatedAt)))
         return toSchedule((yield* schedules.get(stored.id)) ?? stored)
@@ -121,7 +121,7 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
             paused: false
           }
           const idempotency = key === undefined ? undefined : { key, digest: digestOf(fields) }
-          // What had times to come when it was asked for first may have none any more.
+          // A schedule that had future times at the first request may have none any more.
           const known = yield* Effect.catch(
             Effect.as(check(fields, yield* Clock.currentTimeMillis), null),
             (error) =>
@@ -134,7 +134,7 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
           const inserted: Inserted = known === null
             ? yield* schedules.insert({ ...fields, id }, idempotency)
             : { _tag: "Repeated", known }
-          // Of a repeat too: the process may have died before it was planned.
+          // For a repeat too: the process may have died before the schedule was planned.
           const stored = inserted._tag === "New" ? inserted.schedule : yield* schedules.get(inserted.known.id)
           if (stored !== null && isUnplanned(stored)) {
             yield* schedules.advance(planMove(stored, Date.parse(stored.createdAt)))
@@ -172,14 +172,14 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }
 
-/** Equal for requests that say the same. */
+/** Equal for requests with the same content. */
 const digestOf = ({ body: { content, mentions }, chat, cron, graceSeconds, onUnknown, until, zone }: ScheduleFields) =>
   digest(JSON.stringify([chat, content, mentions, onUnknown, cron, zone, until, graceSeconds]))
 
 const isUnplanned = ({ endReason, lastAt, nextAt, revision }: StoredSchedule): boolean =>
   revision === 0 && nextAt === null && lastAt === null && endReason === null
 
-/** What was answered when it was made: everybody who plans from its creation comes to the same occurrence. */
+/** The answer at its creation: every plan that starts from its creation results in the same occurrence. */
 const firstAnswer = (stored: StoredSchedule): Schedule => {
   const { end, next } = planMove(stored, Date.parse(stored.createdAt))
   return toSchedule({
@@ -194,7 +194,7 @@ const firstAnswer = (stored: StoredSchedule): Schedule => {
 const place = (at: string | null, messageId: StoredSchedule["nextId"]) =>
   at === null || messageId === null ? null : { at, messageId }
 
-/** Texts that requests may not have any more can be in what was stored before; a list must not fail by them. */
+/** Earlier rows may contain texts that requests may no longer have; a list must not fail because of them. */
 const wholeTexts = (_: string, value: unknown): unknown =>
   typeof value === "string" ? value.toWellFormed().replaceAll("\0", "\ufffd") : value
 

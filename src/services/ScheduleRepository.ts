@@ -1,6 +1,6 @@
 /**
- * Recurring sends, as they are stored. Any process may plan an occurrence: a compare-and-set on the place of the schedule and
- * the message's row are one statement, so each occurrence is made once. All times are the database's.
+ * Stored recurring sends. Any process may plan an occurrence: a compare-and-set on the place of the schedule and the
+ * message's row are one statement, so each occurrence is made once. All times are the database's.
  */
 import { Context } from "effect"
 import type { Effect, Stream } from "effect"
@@ -16,7 +16,7 @@ import { digest, formatMessageId } from "./EventIdentity.ts"
 import type { Page } from "./DeviceRepository.ts"
 import { planOccurrence } from "./occurrences.ts"
 
-/** What a schedule says. `until` in milliseconds. */
+/** The settings of a schedule. `until` in milliseconds. */
 export interface ScheduleFields {
   readonly chat: string
   readonly body: SendBody
@@ -33,7 +33,7 @@ export interface StoredSchedule extends Omit<ScheduleFields, "body"> {
   readonly deviceId: DeviceId
   /** Null once it was erased. */
   readonly body: SendBody | null
-  /** Grows with each change, so that a changed schedule makes messages of their own for the same times. */
+  /** Grows with each change, so that a changed schedule makes its own messages for the same times. */
   readonly revision: number
   readonly nextAt: Timestamp | null
   readonly nextId: MessageId | null
@@ -48,11 +48,11 @@ export interface StoredSchedule extends Omit<ScheduleFields, "body"> {
 
 export interface Idempotency {
   readonly key: string
-  /** Of all that the request says, as a UUID. */
+  /** Over the whole request, as a UUID. */
   readonly digest: string
 }
 
-/** What is left of the first request with a key. */
+/** The stored part of the first request with a key. */
 export interface KnownSchedule {
   readonly id: ScheduleId
   readonly createdAt: Timestamp
@@ -62,7 +62,7 @@ export type Inserted =
   | { readonly _tag: "New"; readonly schedule: StoredSchedule }
   | { readonly _tag: "Repeated"; readonly known: KnownSchedule }
 
-/** As it was inserted, out of a request that says the same. */
+/** The schedule as it was inserted, from a request with the same content. */
 export const asInserted = (
   fields: ScheduleFields & { readonly deviceId: DeviceId },
   { createdAt, id }: KnownSchedule
@@ -89,7 +89,7 @@ export interface ScheduleMove {
   readonly end: ScheduleEndReason | null
 }
 
-/** Everybody who plans from the same place comes to the same move. */
+/** Every plan from the same place results in the same move. */
 export const planMove = (schedule: StoredSchedule, now: number): ScheduleMove => {
   const { cron, graceSeconds, id, nextAt, revision, until, zone } = schedule
   const plan = planOccurrence(
@@ -107,22 +107,22 @@ export const planMove = (schedule: StoredSchedule, now: number): ScheduleMove =>
     }
 }
 
-/** More are a mistake of a program. Those that have ended count until they are deleted. */
+/** More are a mistake of a program. Schedules that have ended count until they are deleted. */
 export const schedulesMax = 10_000
 
-/** How many are planned by one look. */
+/** Maximum number of schedules that are planned at once. */
 export const dueMax = 200
 
 export class ScheduleRepository extends Context.Service<ScheduleRepository, {
   /**
-   * Without an occurrence yet. All requests of 24 hours with one key for one device are one schedule: a repeat gets which one it
-   * is, also where it was deleted since.
+   * Without an occurrence yet. All requests with one key for one device within 24 hours are one schedule: a repeat
+   * gets that schedule's id, even if it was deleted since.
    */
   readonly insert: (
     schedule: ScheduleFields & { readonly id: ScheduleId; readonly deviceId: DeviceId },
     idempotency?: Idempotency
   ) => Effect.Effect<Inserted, TooManySchedules | IdempotencyKeyReused | StorageUnavailable>
-  /** What the key stands for; null: nothing. For a request that cannot be checked again as it was at first. */
+  /** The schedule of the key; null if there is none. For a request that cannot be checked again as it was at first. */
   readonly repeated: (
     device: DeviceId,
     idempotency: Idempotency
@@ -139,21 +139,24 @@ export class ScheduleRepository extends Context.Service<ScheduleRepository, {
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<StoredSchedule>, StorageUnavailable | CursorInvalid>
-  /** Takes back the occurrences that wait; it has no next one then. Null: there is none that has not ended. */
+  /** Cancels the waiting occurrences; it has no next one then. Null if there is none that has not ended. */
   readonly edit: (
     id: ScheduleId,
     change: { readonly [Field in keyof ScheduleFields]?: ScheduleFields[Field] | undefined }
   ) => Effect.Effect<StoredSchedule | null, StorageUnavailable>
-  /** With the occurrences that wait. */
+  /** Also deletes the waiting occurrences. */
   readonly remove: (id: ScheduleId) => Effect.Effect<void, StorageUnavailable>
   /**
-   * If the schedule is still where the move begins: makes the next occurrence, and ends the one before the last, or if the
-   * next one is due already the last one too, where it still waits. Whether this call has moved it.
+   * If the schedule is still where the move begins: makes the next occurrence, and ends the last but one, and the last
+   * one too if the next one is due already, if they still wait. Returns whether this call has moved it.
    */
   readonly advance: (move: ScheduleMove) => Effect.Effect<boolean, StorageUnavailable>
-  /** Ends those of deactivated devices, with the occurrences that wait. How many. */
+  /** Ends the schedules of deactivated devices, with the waiting occurrences. Returns how many. */
   readonly endInactive: Effect.Effect<number, StorageUnavailable>
-  /** Those whose next occurrence is to be planned, at most `dueMax`, and in how many milliseconds there are more. */
+  /**
+   * The schedules whose next occurrence is to be planned, at most `dueMax`, and in how many milliseconds there are
+   * more.
+   */
   readonly due: Effect.Effect<
     { readonly now: number; readonly schedules: ReadonlyArray<StoredSchedule>; readonly wait: number | null },
     StorageUnavailable

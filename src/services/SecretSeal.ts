@@ -1,6 +1,6 @@
 /**
  * Seals secrets before they are stored, and opens them again. A sealed text is bound to its place (the gateway and the
- * field): copied into another row or field it does not open.
+ * field): copied into another row or field it cannot be opened.
  */
 import { Context, Redacted, Schema } from "effect"
 import type { Effect } from "effect"
@@ -12,7 +12,7 @@ export interface SecretPlace {
   readonly field: string
 }
 
-/** No key of this process opens the text, or the text was changed or moved. Which of them it is cannot be told apart. */
+/** No key of this process opens the text, or the text was changed or moved. These cases cannot be distinguished. */
 export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>()("SecretUnreadable", {
   message: Schema.String
 }) {
@@ -30,7 +30,7 @@ export type SecretKey = Redacted.Redacted<Uint8Array>
 
 export const secretKeyBytes = 32
 
-/** The keys of a comma list of base64 texts. Null where there is none, or one is not 32 bytes. */
+/** The keys of a comma list of base64 texts. Null if there is none, or one is not 32 bytes. */
 export const parseSecretKeys = (text: string): ReadonlyArray<SecretKey> | null => {
   const texts = text.split(",").map((one) => one.trim()).filter((one) => one !== "")
   const keys = texts.map((one) => /^[A-Za-z0-9+/_-]+={0,2}$/.test(one) ? Buffer.from(one, "base64") : Buffer.alloc(0))

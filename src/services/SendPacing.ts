@@ -1,10 +1,10 @@
 /**
- * When a device may send its next message: pure, over what it has really sent. A token bucket with a jitter that follows
- * from the last message, so that every reader computes the same; a cap over any 24 hours, which grows with the age of a new
- * account; hours of the day in which nothing goes; and a rest of each chat.
+ * When a device may send its next message: pure, based on the messages it has sent. A token bucket with a jitter
+ * derived from the last message, so that every reader computes the same; a cap over any 24 hours, which grows with the
+ * age of a new account; quiet hours of the day; and a rest of each chat.
  *
- * All times are milliseconds of one clock, the database's. It may be set back: what seems to have been sent later than now
- * was sent now, so that no wait becomes longer than its rule makes it.
+ * All times are milliseconds of one clock, the database's. It may be set back: a message that seems to have been sent
+ * later than now counts as sent now, so that no wait becomes longer than its rule makes it.
  */
 import { DateTime } from "effect"
 import { capAt, readRate } from "../domain/Pacing.ts"
@@ -29,7 +29,7 @@ export interface Pace {
   readonly last: number | null
   /** The newest `perDay` of the last 24 hours, oldest first. */
   readonly times: ReadonlyArray<number>
-  /** When each chat was last written to; what has rested may be missing. */
+  /** When each chat was last written to; chats that have rested may be missing. */
   readonly chats: ReadonlyMap<string, number>
 }
 
@@ -41,7 +41,7 @@ export interface PaceWait {
 
 const bucketOf = ({ burst = 1, rate }: Pacing) => ({ interval: rate === undefined ? 0 : readRate(rate) ?? 0, burst })
 
-/** How far back what was sent matters, in milliseconds. */
+/** How far back sent messages matter, in milliseconds. */
 export const historyMillis = (pacing: Pacing): number => {
   const { burst, interval } = bucketOf(pacing)
   const { jitterSeconds = 0, perDay, recipientSeconds = 0 } = pacing
@@ -54,8 +54,9 @@ export const historyMillis = (pacing: Pacing): number => {
 }
 
 /**
- * From what was sent in the last `historyMillis`, oldest first. Of a bucket whose earlier messages are not known it is
- * assumed that it was empty then: twice the time that it takes to fill ago, which makes no difference after a pause.
+ * Computed from the messages sent in the last `historyMillis`, oldest first. If a bucket's earlier messages are not
+ * known, it is assumed to have been empty at a time twice its filling time ago, which makes no difference after a
+ * pause.
  */
 export const restore = (pacing: Pacing, createdAt: number, sent: ReadonlyArray<Sent>, now: number): Pace => {
   const { burst, interval } = bucketOf(pacing)
@@ -71,13 +72,13 @@ export const restore = (pacing: Pacing, createdAt: number, sent: ReadonlyArray<S
   return sent.reduce((pace, one) => record(pace, { ...one, at: Math.min(one.at, now) }), empty)
 }
 
-/** One more was sent. */
+/** Records one more sent message. */
 export const record = (pace: Pace, { at, chat }: Sent): Pace => {
   const { pacing } = pace
   const { burst, interval } = bucketOf(pacing)
   return {
     ...pace,
-    // An empty bucket owes nothing: what could not have been sent by this pacing was sent before it was set.
+    // An empty bucket has no debt: messages that exceed this pacing were sent before it was set.
     fullAt: Math.min(Math.max(pace.fullAt, at) + interval, at + burst * interval),
     last: Math.max(pace.last ?? at, at),
     times: pacing.perDay === undefined ? [] : [...pace.times.filter((time) => time > at - dayMillis), at].slice(
@@ -122,7 +123,7 @@ const dayOpens = (pace: Pace, now: number, at: number): number => {
 
 const readMinutes = (clock: string): number => Number(clock.slice(0, 2)) * 60 + Number(clock.slice(3))
 
-/** When the quiet hours end that `at` is in; `at` itself outside of them. */
+/** The end of the quiet hours that contain `at`; `at` itself outside of them. */
 export const quietEnds = ({ from, to, zone }: NonNullable<Pacing["quiet"]>, at: number): number => {
   const timeZone = DateTime.zoneMakeNamedUnsafe(zone)
   const offset = (millis: number) => DateTime.zonedOffset(DateTime.makeZonedUnsafe(millis, { timeZone }))
@@ -145,10 +146,10 @@ export const quietEnds = ({ from, to, zone }: NonNullable<Pacing["quiet"]>, at: 
   return isQuiet(minutes) ? after + left(minutes) * minuteMillis : after
 }
 
-/** A rule that ends may leave another one standing: each round goes to the end of the last of them. */
+/** After one rule ends, another may still apply: each round continues to the latest end. */
 const roundsMax = 1000
 
-/** Null: now. A rest of single chats is not part of it. */
+/** Null: now. The rest of single chats is not included. */
 export const nextSendAt = (pace: Pace, now: number): PaceWait | null => {
   const opens = rateOpens(pace, now)
   const { quiet } = pace.pacing

@@ -1,6 +1,6 @@
 /**
- * Messages that Columba sends, as they are stored. Each change of a state is one compare-and-set; the outcome of a send is
- * written by the log, in the transaction of its events (effect `Send`). All times are the database's.
+ * Stored messages that Columba sends. Each change of a state is one compare-and-set; the outcome of a send is written
+ * by the log, in the transaction of its events (effect `Send`). All times are the database's.
  */
 import { Context, Duration } from "effect"
 import type { Effect, Stream } from "effect"
@@ -17,7 +17,7 @@ export interface NewSend {
   readonly deviceId: DeviceId
   /** Canonical. */
   readonly chat: string
-  /** The account, as far as it is known. */
+  /** The account, if it is known. */
   readonly sender: string
   readonly body: SendBody
   readonly onUnknown: OnUnknown
@@ -50,7 +50,7 @@ export interface StoredSend {
 
 export interface ClaimedSend extends StoredSend {
   readonly epoch: number
-  /** The gateway has refused this recipient lately. */
+  /** The gateway has recently refused this recipient. */
   readonly limited: boolean
 }
 
@@ -65,10 +65,10 @@ export interface SentLately {
   readonly waiting: number
 }
 
-/** More are as many to a person. */
+/** Above this number the exact count makes no difference to a person. */
 export const waitingMax = 10_000
 
-/** No request was made of those that failed so. */
+/** Reasons of failures before which no request was made. */
 export const unasked: ReadonlyArray<SendReason> = [
   "reach-out-pause",
   "unsupported",
@@ -77,26 +77,29 @@ export const unasked: ReadonlyArray<SendReason> = [
   "file-unavailable"
 ]
 
-/** What a look at all sends has changed, and what is still to be told. */
+/** The changes of a sweep over all sends, and the outcomes still to be reported. */
 export interface SendSweep {
   /** Devices of which some are due now. */
   readonly due: ReadonlyArray<DeviceId>
-  /** Ended by a statement, and not told yet. */
+  /** Ended by a statement, and not reported yet. */
   readonly untold: ReadonlyArray<StoredSend>
-  /** Whether any is still to end: otherwise nothing changes by itself. */
+  /** Whether any message is still to end: otherwise nothing changes by itself. */
   readonly active: boolean
 }
 
-/** Of more than so many messages in doubt the oldest are not looked for: nothing has told of them for long. */
+/**
+ * Maximum number of messages in doubt that are looked for; the oldest beyond it are not, because no report of them has
+ * come for long.
+ */
 export const doubtfulMax = 500
 
-/** Longer than the answer to a claim is waited for. */
+/** Longer than the answer to a claim is awaited. */
 export const heldAfter = Duration.seconds(30)
 
-/** For so long the same idempotency key means the same message. */
+/** For this time an idempotency key stands for the same message. */
 export const idempotencyHours = 24
 
-/** The same, as an answer: whoever sent the first request gets it, and whoever repeats it. */
+/** The common answer to the first request and to every repeat. */
 export interface Accepted {
   readonly send: StoredSend
   readonly repeated: boolean
@@ -104,24 +107,24 @@ export interface Accepted {
 
 export class SendRepository extends Context.Service<SendRepository, {
   /**
-   * Stores it, once per device and key. A repeat gets the message that the key stands for, as it was accepted. `scheduled`
-   * where its time is still to come, else `pending`.
+   * Stores it, once per device and key. A repeat gets the message of the key, as it was accepted. `scheduled` if its
+   * time is still to come, otherwise `pending`.
    */
   readonly accept: (send: NewSend) => Effect.Effect<Accepted, IdempotencyKeyReused | StorageUnavailable>
 
-  /** By its id, or by the message id that its WhatsApp id gives. Null: there is none, or not for this caller. */
+  /** By its id, or by the message id derived from its WhatsApp id. Null: there is none, or not for this caller. */
   readonly find: (id: MessageId, visible?: VisibleDevices) => Effect.Effect<StoredSend | null, StorageUnavailable>
 
-  /** To `cancelled`, if it waits and is not over its time. What it is then. Null: there is none. */
+  /** Sets it to `cancelled`, if it waits and is not over its time. Returns its current state. Null: there is none. */
   readonly cancel: (
     id: MessageId,
     visible?: VisibleDevices
   ) => Effect.Effect<{ readonly done: boolean; readonly send: StoredSend } | null, StorageUnavailable>
 
   /**
-   * The device's next message that is due, of a chat of which none is on its way, to `sending`; the oldest first. Null
-   * where there is none, or `epoch` is not that of the device's owner. One call per device at a time keeps the order. None of
-   * the chats in `resting`.
+   * Moves the device's oldest due message, of a chat with none in progress, to `sending`. Null if there is none, or
+   * `epoch` is not that of the device's owner. One call per device at a time keeps the order. Chats in `resting` are
+   * skipped.
    */
   readonly claim: (
     device: DeviceId,
@@ -130,8 +133,8 @@ export class SendRepository extends Context.Service<SendRepository, {
   ) => Effect.Effect<ClaimedSend | null, StorageUnavailable>
 
   /**
-   * What the device has given to its gateway in the last so many milliseconds, oldest first, at most `perDayMax`: all of
-   * which it is not known that nothing was sent. Null: there is no such device.
+   * The messages that the device sent to its gateway in the last `millis`, oldest first, at most `perDayMax`: all
+   * except those known not to be sent. Null: there is no such device.
    */
   readonly pace: (device: DeviceId, millis: number) => Effect.Effect<SentLately | null, StorageUnavailable>
 
@@ -143,32 +146,33 @@ export class SendRepository extends Context.Service<SendRepository, {
     claimed: Pick<ClaimedSend, "id" | "deviceId" | "epoch">
   ) => Effect.Effect<boolean, StorageUnavailable>
 
-  /** Back to `pending`: it was not sent. Only under the epoch of its claim. `why`: null where nothing has failed. */
+  /** Back to `pending`: it was not sent. Only under the epoch of its claim. `why`: null if nothing has failed. */
   readonly release: (
     claimed: Pick<ClaimedSend, "id" | "epoch">,
     why: { readonly reason: SendReason; readonly detail: string } | null
   ) => Effect.Effect<void, StorageUnavailable>
 
   /**
-   * Claimed under the epochs that their devices have now, so long ago that no answer to a claim is still awaited. At most 500.
+   * Messages claimed under the current epochs of their devices, so long ago that no answer to a claim is still
+   * awaited. At most 500.
    */
   readonly held: Effect.Effect<ReadonlyArray<Pick<ClaimedSend, "id" | "deviceId" | "epoch">>, StorageUnavailable>
 
-  /** From `unknown` to `pending`: it is proven that it was not sent, and the request asked for it. */
+  /** From `unknown` to `pending`: it is proven that it was not sent, and the request asked for a retry. */
   readonly retry: (id: MessageId) => Effect.Effect<void, StorageUnavailable>
 
-  /** The devices of which some are pending. */
+  /** The devices with pending messages. */
   readonly waiting: Effect.Effect<ReadonlyArray<DeviceId>, StorageUnavailable>
 
   /**
-   * Makes due what is scheduled for now, ends what is over its time, and puts into doubt what a former owner of its device
-   * had claimed; what that one still fetched the file of is due again.
+   * Makes scheduled messages due, ends those over their time, and puts into doubt those that a former owner of the
+   * device had claimed; a message whose file that owner was still fetching becomes due again.
    */
   readonly sweep: Effect.Effect<SendSweep, StorageUnavailable>
 
   /**
-   * In doubt since at most a day, with how long ago each was claimed, in milliseconds: the newest `doubtfulMax`, of these the
-   * oldest first.
+   * Messages in doubt for at most a day, with the age of each claim in milliseconds: the newest `doubtfulMax`, of
+   * these the oldest first.
    */
   readonly doubtful: Effect.Effect<
     ReadonlyArray<{ readonly send: StoredSend; readonly age: number }>,
@@ -179,28 +183,28 @@ export class SendRepository extends Context.Service<SendRepository, {
   readonly filesInUse: Effect.Effect<FilesInUse, StorageUnavailable>
 
   /**
-   * What the key stands for, as `accept` would answer; null where it would store a new message. For a request that cannot be
-   * checked again as it was at first.
+   * The message of the key, as `accept` would return it; null if it would store a new message. For a request that
+   * cannot be checked again as it was at first.
    */
   readonly repeated: (
     device: DeviceId,
     idempotency: { readonly key: string; readonly digest: string }
   ) => Effect.Effect<StoredSend | null, IdempotencyKeyReused | StorageUnavailable>
 
-  /** Which of these WhatsApp ids are known to be those of messages that Columba has sent. */
+  /** Which of these WhatsApp ids belong to messages that Columba has sent. */
   readonly linked: (
     device: DeviceId,
     waIds: ReadonlyArray<string>
   ) => Effect.Effect<ReadonlySet<string>, StorageUnavailable>
 
-  /** The devices of which some may be pending: at first and where notices may have been lost, null. */
+  /** The devices that may have pending messages; null at first and when notices may have been lost. */
   readonly changes: Stream.Stream<DeviceId | null>
 
   /** Deletes those that ended longer ago than `keep`. Returns how many. */
   readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/SendRepository") {}
 
-/** As it was when it was accepted. */
+/** The message as it was accepted. */
 export const asAccepted = (send: StoredSend): StoredSend => ({
   ...send,
   state: send.scheduledAt !== null && Date.parse(send.scheduledAt) > Date.parse(send.createdAt)

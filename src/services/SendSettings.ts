@@ -4,32 +4,32 @@ import { pacingOff } from "../domain/Pacing.ts"
 import type { Pacing } from "../domain/Pacing.ts"
 
 export interface SendSettings {
-  /** Chats of one device that are sent to at once: a slow answer for one recipient holds up no other. */
+  /** Chats of one device that are sent to at once: a slow answer for one recipient does not delay the others. */
   readonly chatsAtOnce: number
-  /** Messages of all devices that are on their way at once: each holds a request. */
+  /** Messages of all devices that are being sent at once: each holds a request. */
   readonly inFlightMax: number
-  /** How often it is looked for what has become due or was missed. */
+  /** How often due and missed messages are looked for. */
   readonly tick: Duration.Duration
   /** The same while nothing waits. A new message wakes it at once. */
   readonly idleTick: Duration.Duration
-  /** A device whose account or gateway could not send waits this long, doubled by each such answer. */
+  /** The pause of a device whose account or gateway could not send, doubled by each such answer. */
   readonly pauseMin: Duration.Duration
   readonly pauseMax: Duration.Duration
   /**
-   * A claim that is older when its request is about to begin is given back: a process that was frozen in between may have
-   * lost the device meanwhile.
+   * A claim that is older when its request is about to begin is released: a process that was suspended in between may
+   * have lost the device meanwhile.
    */
   readonly freshMax: Duration.Duration
   /** How long after its time a message may still be sent. */
   readonly grace: Duration.Duration
   /**
-   * After how long a message in doubt is looked for. After the last of these, a history that is read completely and does not
-   * have it proves that it was not sent: gateways give up a send after 45 s and store what they sent within 15 s.
+   * When a message in doubt is looked for. After the last of these, a history that is read completely and does not
+   * have it proves that it was not sent: gateways abandon a send after 45 s and store what they sent within 15 s.
    */
   readonly looks: ReadonlyArray<Duration.Duration>
-  /** How fast a device may send that has no pacing of its own. */
+  /** The pacing of a device without its own. */
   readonly pacing: Pacing
-  /** How far the gateway's time of a message may be before and after its claim. */
+  /** Maximum difference of the gateway's time of a message from its claim, before and after. */
   readonly matchBefore: Duration.Duration
   readonly matchAfter: Duration.Duration
 }

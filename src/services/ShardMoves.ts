@@ -1,19 +1,19 @@
 /**
- * Which shards a node of the cluster has taken and let go, and why, since it started. Plain and pure: the storage of the
- * leases tells it what it was asked for and what it answered.
+ * The shards that a node of the cluster has gained and lost, and why, since it started. Plain and pure: the storage of
+ * the leases reports its requests and answers here.
  */
 
-/** The newest moves that are kept. */
+/** Maximum number of recent moves that are kept. */
 export const recentMovesMax = 10
 
-/** What comes for the same reason within this time is one move: shards are given away one by one. */
+/** Shards that move for the same reason within this time are one move: shards are given away one by one. */
 const sameMoveMillis = 5000
 
 /**
- * Why shards came: this node has `joined`, another `node-left` in order or was lost (`node-lost`: it does not answer), or the
- * database has answered again (`recovered`). Why they went: another `node-joined`, this one `stopped`, its leases had ended
- * (`lease-lost`, as after a time in which the process was frozen), or the database did not answer (`database-away`).
- * `rebalanced`: none of these.
+ * Why shards came: this node has `joined`, another `node-left` in order or was lost (`node-lost`: it does not answer),
+ * or the database has answered again (`recovered`). Why they went: another `node-joined`, this one `stopped`, its
+ * leases had ended (`lease-lost`, as after a suspension of the process), or the database did not answer
+ * (`database-away`). `rebalanced`: none of these.
  */
 export const moveReasons = [
   "joined",
@@ -103,7 +103,7 @@ export class ShardMoves {
       if (healthy && before.get(name) !== true) this.#change = "node-joined"
       if (!healthy && before.get(name) === true) this.#change = "node-lost"
     }
-    // One that did not answer before was lost then.
+    // A node that did not answer before was lost then.
     for (const [name, healthy] of before) {
       if (healthy && !now.has(name) && name !== this.#self) this.#change = "node-left"
     }
@@ -130,7 +130,7 @@ export class ShardMoves {
     this.#record("taken", reason, count, at)
   }
 
-  /** What of `asked` is not in `held` is no longer this node's. */
+  /** Shards in `asked` that are not in `held` are no longer this node's. */
   refreshed(asked: Iterable<string>, held: ReadonlySet<string>, at: number): void {
     this.#refreshedAt = at
     let count = 0

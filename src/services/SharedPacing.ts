@@ -1,6 +1,6 @@
 /**
- * The rate of an account, kept together with installations that have another database and are linked to the same WhatsApp
- * account. It comes on top of what each of them keeps for itself.
+ * The rate of an account, shared with installations that have another database and are linked to the same WhatsApp
+ * account. It applies in addition to the pacing of each installation.
  */
 import { Context } from "effect"
 import type { Effect } from "effect"
@@ -10,16 +10,16 @@ import type { Pacing } from "../domain/Pacing.ts"
 
 export class SharedPacing extends Context.Service<SharedPacing, {
   /**
-   * 0: the account may send now, and its turn is taken. Else after how many milliseconds to ask again. 0 as well where the
-   * others cannot be asked: then this installation keeps to its own pacing alone.
+   * 0: the account may send now, and its turn is taken. Otherwise the milliseconds after which to ask again. 0 as well
+   * if the shared state cannot be reached: then this installation uses its own pacing alone.
    */
   readonly take: (account: string, pacing: Pacing) => Effect.Effect<number>
-  /** What `take` would answer, without taking the turn. */
+  /** The answer of `take`, without taking the turn. */
   readonly wait: (account: string, pacing: Pacing) => Effect.Effect<number>
-  /** A turn that was taken was not used. */
+  /** Returns a turn that was taken and not used. */
   readonly giveBack: (account: string, pacing: Pacing) => Effect.Effect<void>
 }>()("columba/services/SharedPacing") {}
 
-/** What the installations that are linked to one WhatsApp account have in common. */
+/** Identifies the account that several installations are linked to. */
 export const accountOf = ({ id, jid }: { readonly id: DeviceId; readonly jid: string | null }): string =>
   jid === null ? id : canonical(jid)

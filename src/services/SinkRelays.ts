@@ -1,4 +1,4 @@
-/** How far every sink has come, for readiness, metrics and people. Each relay has its own view; this collects them. */
+/** The progress of every sink, for readiness, metrics and people. Each relay has its own view; this collects them. */
 import { Context, Effect } from "effect"
 import type { SinkUnavailable } from "./EventSink.ts"
 
@@ -15,7 +15,7 @@ export interface SinkView {
   readonly lag: number
   /** Events that retention deleted before this sink read them. Anything but zero is a fault. */
   readonly expired: number
-  /** What prevents delivery; `since` is when that began. Null while all is well. */
+  /** The obstacle to delivery; `since` is when it began. Null while there is none. */
   readonly failure: {
     readonly reason: SinkUnavailable["reason"] | "storage" | "cursor-lost" | "defect"
     readonly message: string
@@ -27,13 +27,13 @@ export class SinkRelays extends Context.Service<SinkRelays, {
   readonly views: Effect.Effect<ReadonlyArray<SinkView>>
 }>()("columba/services/SinkRelays") {}
 
-/** For readers that start before the relays do: none, until there are some. */
+/** For readers that start before the relays do: empty until the relays start. */
 export const makeLateRelays = () => {
   const none: SinkRelays["Service"]["views"] = Effect.succeed([])
   let views = none
   return {
     relays: SinkRelays.of({ views: Effect.suspend(() => views) }),
-    /** Null: they run here no more. */
+    /** Null: they no longer run here. */
     follow: (started: SinkRelays["Service"] | null): void => {
       views = started?.views ?? none
     }

@@ -1,7 +1,7 @@
 /**
- * Which device holds a slot of a gateway, for webhooks: each names its slot or the account on it, any process may get
- * it, and the database must not be asked each time. What was read is remembered for a time, and longer while the database
- * does not answer: what is known of a slot is then still right.
+ * Finds the device that holds a slot of a gateway, for webhooks: each names its slot or the account on it, any process
+ * may get it, and the database must not be asked each time. Results are cached for a time, and longer while the
+ * database does not answer: a cached slot is then still right.
  */
 import { Clock, Context, Duration, Effect, Layer, Result, Semaphore, Stream } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -11,22 +11,26 @@ import { DeviceRepository } from "./DeviceRepository.ts"
 import type { SlotHolder } from "./DeviceRepository.ts"
 import { monotonicMillis } from "./monotonic.ts"
 
-/** A slot never changes its device. Whether that is active is told by a notice, which may be lost with its connection. */
+/**
+ * A slot never changes its device. A notice reports whether the device is active, and may be lost with its connection.
+ */
 const slotValid = Duration.minutes(1)
 
-/** An account may be logged in on another slot at any time, and no notice tells it. */
+/** An account may be logged in on another slot at any time, without any notice. */
 const accountValid = Duration.seconds(10)
 
-/** For senders that go on about a slot that is none of ours. A device that is added meanwhile is found after this. */
+/**
+ * For senders that keep posting about a slot of no device here. A device that is added meanwhile is found after this.
+ */
 const absenceValid = Duration.seconds(5)
 
 /** Ten thousand devices by id, slot and account, and as many again; some 10 MB. */
 const entriesMax = 60_000
 
-/** Longer names are nobody's: slots have at most 128 characters, and accounts fewer. */
+/** Longer names belong to no device: slots have at most 128 characters, and accounts fewer. */
 const nameMax = 256
 
-/** Statements at once; what waits meanwhile is mostly about the same slots and finds its answer. */
+/** Maximum number of concurrent statements; waiting lookups are mostly for the same slots and find their answer. */
 const readsMax = 2
 
 /** Within the time that a gateway waits for an answer. */
@@ -40,7 +44,7 @@ interface Entry {
 }
 
 export class SlotLookup extends Context.Service<SlotLookup, {
-  /** The holder of a slot id, an account JID or `ofDevice(id)`. Null: there is none. Undefined: that must be read. */
+  /** The holder of a slot id, an account JID or `ofDevice(id)`. Null: there is none. Undefined: it must be read. */
   readonly peek: (gateway: GatewayName, name: string) => SlotHolder | null | undefined
   /** After it, `peek` has an answer about each of these names. */
   readonly read: (gateway: GatewayName, names: ReadonlyArray<string>) => Effect.Effect<void, StorageUnavailable>
@@ -57,7 +61,7 @@ export class SlotLookup extends Context.Service<SlotLookup, {
 
       const now = () => monotonicMillis(clock)
 
-      /** What may have changed is read again, and kept until it was. */
+      /** Entries that may have changed are read again, and kept until then. */
       const distrust = (device: DeviceId | null): void => {
         absent.clear()
         const keys = device === null ? found.keys() : keysByDevice.get(device) ?? []
@@ -65,7 +69,7 @@ export class SlotLookup extends Context.Service<SlotLookup, {
       }
 
       const remember = (key: string, holder: SlotHolder | null, valid: Duration.Duration): void => {
-        // What is forgotten is read again, so there is no need to choose well.
+        // A dropped entry is read again, so the choice does not matter.
         if (found.size + absent.size >= entriesMax) {
           for (const map of [found, absent, keysByDevice]) map.clear()
         }
@@ -88,7 +92,7 @@ export class SlotLookup extends Context.Service<SlotLookup, {
         return entry === undefined || entry.until <= now() ? undefined : entry.holder
       }
 
-      /** Whether all of them were known, and now are for a little longer. */
+      /** Whether all names were cached; extends them for a little longer. */
       const keepKnown = (gateway: GatewayName, names: ReadonlyArray<string>): boolean => {
         const entries = names.map((name) => found.get(makeKey(gateway, name)))
         for (const entry of entries) if (entry !== undefined) entry.until = now() + Duration.toMillis(absenceValid)
@@ -125,10 +129,10 @@ export class SlotLookup extends Context.Service<SlotLookup, {
   )
 }
 
-/** In no slot id and at the beginning of no account. */
+/** Occurs in no slot id and at the beginning of no account. */
 const deviceMark = "#"
 
-/** The name by which `peek` and `read` know the device itself. */
+/** The name by which `peek` and `read` find the device itself. */
 export const ofDevice = (id: DeviceId): string => deviceMark + id
 
 const readDevice = (name: string): ReadonlyArray<DeviceId> =>
@@ -139,7 +143,7 @@ export const isAccount = (name: string): boolean => name.includes("@")
 
 const makeKey = (gateway: GatewayName, name: string): string => `${gateway} ${isAccount(name) ? canonical(name) : name}`
 
-/** Two slots may be logged in to one account: then it names neither, unless one of them is not in use. */
+/** Two slots may be logged in to one account: then it identifies neither, unless one of them is not in use. */
 const choose = (name: string, holders: ReadonlyArray<SlotHolder>): SlotHolder | null => {
   if (!isAccount(name)) {
     return holders.find(({ deviceId, upstreamId }) => name === upstreamId || name === ofDevice(deviceId)) ?? null

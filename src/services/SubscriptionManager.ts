@@ -1,9 +1,11 @@
 /**
- * What people and programs do with subscriptions. A change is durable when an operation returns; the process that
- * delivers follows within seconds. Secrets go in sealed; only a secret that was just made is ever given out.
+ * The operations of people and programs on subscriptions. A change is durable when an operation returns; the
+ * delivering process follows within seconds. Secrets are stored sealed; only a secret that was just made is ever
+ * returned.
  *
- * A key that is limited to some devices sees and changes only subscriptions that are limited to devices of its own, and
- * whatever it makes is limited to them. What was made before the limits of the key changed stays as it is.
+ * A key that is limited to some devices sees and changes only subscriptions that are limited to some of its devices,
+ * and the subscriptions it makes are limited to them. Subscriptions made before the limits of the key changed stay as
+ * they are.
  */
 import { Context, DateTime, Effect, Layer, Redacted, Semaphore } from "effect"
 import type { Duration } from "effect"
@@ -61,7 +63,7 @@ export interface SubscriptionEdit extends Wanted {
 
 export type WithSecret = Subscription & { readonly secret: Redacted.Redacted }
 
-/** Test events at a time: each may take the whole time of a request. */
+/** Maximum number of concurrent test events: each may take the whole time of a request. */
 const testsAtOnce = 4
 
 /** Headers that Columba sets, or that belong to the connection and not to the request. */
@@ -78,14 +80,14 @@ export class SubscriptionManager extends Context.Service<SubscriptionManager, {
   ) => Effect.Effect<WithSecret, Refused | SecretInvalid | TooManySubscriptions | StorageUnavailable>
   readonly list: (visible: VisibleDevices) => Effect.Effect<ReadonlyArray<Subscription>, StorageUnavailable>
   readonly get: (id: SubscriptionId, visible: VisibleDevices) => Effect.Effect<Subscription, Missing>
-  /** With the URL of another server, headers must be given again: stored ones are not sent there. */
+  /** With the URL of another server, headers must be set again: stored ones are not sent there. */
   readonly edit: (
     id: SubscriptionId,
     edit: SubscriptionEdit,
     visible: VisibleDevices
   ) => Effect.Effect<Subscription, Refused | Missing>
   readonly remove: (id: SubscriptionId, visible: VisibleDevices) => Effect.Effect<void, Missing>
-  /** Active again after Columba has disabled it, and tried at once. */
+  /** Activates it after Columba has disabled it, and tries it at once. */
   readonly enable: (id: SubscriptionId, visible: VisibleDevices) => Effect.Effect<Subscription, Missing>
   readonly replay: (
     id: SubscriptionId,
@@ -106,7 +108,7 @@ export class SubscriptionManager extends Context.Service<SubscriptionManager, {
     id: SubscriptionId,
     visible: VisibleDevices
   ) => Effect.Effect<DeliveryResult, SubscriptionUnreadable | Missing>
-  /** A new secret. The one before it signs too for `keep`. */
+  /** A new secret. The previous one signs too for `keep`. */
   readonly rotate: (
     id: SubscriptionId,
     options: { readonly secret?: Redacted.Redacted | undefined; readonly keep: Duration.Duration },
@@ -278,7 +280,7 @@ export class SubscriptionManager extends Context.Service<SubscriptionManager, {
 const isOwn = ({ subscription: { devices } }: StoredSubscription, visible: VisibleDevices): boolean =>
   visible === undefined || (devices !== null && devices.every((id) => visible.includes(id)))
 
-/** A limited key may ask for some of its devices; without any it gets all of its own. */
+/** A limited key may ask for some of its devices; without a list it gets all of them. */
 const limitDevices = (
   devices: ReadonlyArray<DeviceId> | null,
   visible: VisibleDevices

@@ -1,6 +1,6 @@
 /**
- * The `subscriptions` table with the cursors and the delivery log of its rows. Any process may write what is asked for;
- * what is recorded of deliveries is written only by the process whose claim holds the cursor.
+ * The `subscriptions` table with the cursors and the delivery log of its rows. Any process may write the requested
+ * settings; records of deliveries are written only by the process whose claim holds the cursor.
  */
 import { Context } from "effect"
 import type { Duration, Effect, Stream } from "effect"
@@ -18,8 +18,8 @@ import type {
 import type { SubscriptionNotFound, TooManySubscriptions } from "../domain/SubscriptionErrors.ts"
 
 /**
- * How many there may be. Each may hold `windowBytesMax` of events in memory and some connections, so the number of them
- * bounds what the process that delivers needs.
+ * Maximum number of subscriptions. Each may hold `windowBytesMax` of events in memory and some connections, so their
+ * number bounds the needs of the delivering process.
  */
 export const subscriptionsMax = 500
 
@@ -40,7 +40,7 @@ export interface StoredSubscription {
   readonly sealed: SealedSubscription
   /** Grows with every change that deliveries must follow. */
   readonly revision: number
-  /** How often it was enabled again: tells one disabling from the next. */
+  /** How often it was enabled again: distinguishes one disabling from the next. */
   readonly enabledTimes: number
 }
 
@@ -57,7 +57,7 @@ export interface SubscriptionFields {
 
 export interface SubscriptionChange extends Partial<Omit<SubscriptionFields, "id">> {
   readonly paused?: boolean
-  /** How long the secret before this one is used too. */
+  /** How long the previous secret is used too. */
   readonly previousSecretFor?: Duration.Duration
 }
 
@@ -77,7 +77,7 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
     from: "beginning" | "now"
   ) => Effect.Effect<StoredSubscription, TooManySubscriptions | StorageUnavailable>
   readonly get: (id: SubscriptionId) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
-  /** In order of creation; all of them, of which there are at most `subscriptionsMax`. */
+  /** All subscriptions in order of creation, at most `subscriptionsMax`. */
   readonly list: Effect.Effect<ReadonlyArray<StoredSubscription>, StorageUnavailable>
   readonly update: (
     id: SubscriptionId,
@@ -85,14 +85,17 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
   ) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
   /** With its cursor and its delivery log. */
   readonly delete: (id: SubscriptionId) => Effect.Effect<void, SubscriptionNotFound | StorageUnavailable>
-  /** Active again, with a closed circuit. Of one that is not disabled only the circuit changes. */
+  /** Activates it with a closed circuit. If it is not disabled, only the circuit changes. */
   readonly enable: (id: SubscriptionId) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
-  /** Moves the cursor, in either direction, away from the process that holds it. No device is held back any more. */
+  /**
+   * Moves the cursor, in either direction, and ends the claim of the process that holds it. No device is held back any
+   * longer.
+   */
   readonly moveTo: (
     id: SubscriptionId,
     seq: number
   ) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
-  /** The next two change nothing and answer false where a newer claim holds the cursor. */
+  /** The next two change nothing and return false if a newer claim holds the cursor. */
   readonly saveHealth: (
     id: SubscriptionId,
     epoch: number,
@@ -103,7 +106,7 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
     epoch: number,
     reason: DisabledReason
   ) => Effect.Effect<boolean, StorageUnavailable>
-  /** Rows of subscriptions that are gone are dropped. */
+  /** Rows of deleted subscriptions are dropped. */
   readonly recordDeliveries: (rows: ReadonlyArray<DeliveryRow>) => Effect.Effect<void, StorageUnavailable>
   /** Newest first. */
   readonly deliveries: (
@@ -116,6 +119,9 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
   ) => Effect.Effect<DeliveryPage, SubscriptionNotFound | CursorInvalid | StorageUnavailable>
   /** Keeps the newest `each` of every subscription, and none that is older than `keep` by the database's clock. */
   readonly deleteDeliveries: (each: number, keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
-  /** A pulse whenever what is asked for may have changed. Pulses may come for nothing and several may fall into one. */
+  /**
+   * A pulse whenever the requested settings may have changed. There may be pulses without a change, and several
+   * changes may share one.
+   */
   readonly changes: Stream.Stream<void>
 }>()("columba/services/SubscriptionRepository") {}

@@ -1,4 +1,4 @@
-/** Whether another process is there that takes over the devices which this one lets go. Asked when it stops. */
+/** Whether another process takes over the devices that this one releases. Read when the process stops. */
 import { Context, Effect } from "effect"
 
 export const Successors = Context.Reference<Effect.Effect<boolean>>("columba/services/Successors", {

@@ -1,12 +1,12 @@
 /**
- * Takes what gateways post to us. A webhook is answered as taken only after its events are committed. Whatever stands in
- * the way is an answer after which the gateway tries again, and comes while the gateway still listens.
+ * Accepts the webhooks of gateways. A webhook is answered as accepted only after its events are committed. Every
+ * obstacle is an answer after which the gateway tries again, and is sent while the gateway still waits.
  *
- * A webhook is signed with a secret of its device, which is good for that device alone, or with the secret of its gateway.
- * What is not signed changes nothing, and costs no question to the database.
+ * A webhook is signed with a secret of its device, which is valid for that device alone, or with the secret of its
+ * gateway. An unsigned webhook changes nothing, and costs no query of the database.
  *
- * Any process may take a webhook. The device's actor is told where it lives here; elsewhere the events are in the log all
- * the same.
+ * Any process may accept a webhook. The device's actor is notified if it lives here; otherwise the events are in the
+ * log all the same.
  */
 import { hash } from "node:crypto"
 import { Clock, Context, Deferred, Duration, Effect, Layer, Metric, Option, Result, Schema } from "effect"
@@ -33,13 +33,13 @@ import type { WebhookOutcome } from "./webhookOutcomes.ts"
 import type { WebhookRefusals } from "./WebhookRefusals.ts"
 import { WebhookSecrets } from "./WebhookSecrets.ts"
 
-/** How much of a name or a reason that others chose is logged. */
+/** Maximum logged length of a name or a reason that others chose. */
 const loggedTextMax = 120
 
 export interface IncomingWebhook {
-  /** As it stands in the path. */
+  /** The gateway's name from the path. */
   readonly gateway: string
-  /** As it stands in the query: the device whose own secret may have signed. */
+  /** From the query: the device whose own secret may have signed. */
   readonly device: string | null
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>
@@ -49,9 +49,9 @@ export interface IncomingWebhook {
 }
 
 export class WebhookIngest extends Context.Service<WebhookIngest, {
-  /** Never fails: what stands in the way is an outcome. */
+  /** Never fails: every obstacle is an outcome. */
   readonly take: (webhook: IncomingWebhook) => Effect.Effect<WebhookOutcome>
-  /** Counts and logs an outcome that is known before the body is read. */
+  /** Counts and logs an outcome that is determined before the body is read. */
   readonly refuse: (
     webhook: Pick<IncomingWebhook, "gateway" | "startedAt">,
     outcome: WebhookOutcome
@@ -70,14 +70,14 @@ interface Signer {
   readonly secrets: ReadonlyArray<Redacted.Redacted>
 }
 
-/** What the adapter makes of a webhook. */
+/** The adapter's result for a webhook. */
 interface Reading {
   readonly result: IngestResult
   /** The holders that it found, by id. */
   readonly found: ReadonlyMap<DeviceId, SlotHolder>
-  /** Names about which nothing was known: they may have holders. */
+  /** Names that were not cached: they may have holders. */
   readonly unknown: ReadonlyArray<string>
-  /** A device's own secret signed what names another slot. */
+  /** A device's own secret signed an event of another slot. */
   readonly foreign: boolean
 }
 
@@ -113,7 +113,7 @@ const make = Effect.gen(function*() {
       return left <= 0 ? Effect.succeed(Option.none<A>()) : Effect.timeoutOption(effect, left)
     })
 
-  /** The gateway may not try again, so the device may miss something: its process writes that down, wherever it is. */
+  /** The gateway may not try again, so the device may miss something: its process records that, wherever it is. */
   const tellRefused = (deviceId: DeviceId): Effect.Effect<void> =>
     Effect.map(fleet.refused(deviceId), (told) => told ? undefined : report.note(deviceId))
 
@@ -132,7 +132,7 @@ const make = Effect.gen(function*() {
     const named = isDeviceId(device) ? peek(ofDevice(device)) : null
     const find = (name: string): SessionTarget | null => {
       if (signer.device === null) return peek(name)
-      // The secret says whose account it is, also where we have not learnt that yet.
+      // The secret identifies the account's device, even if the account is not recorded yet.
       if (named === null || name === named.upstreamId || isAccount(name)) return named
       foreign = true
       return null
@@ -145,8 +145,8 @@ const make = Effect.gen(function*() {
   }
 
   /**
-   * Names that nothing is known about are looked up once, if the signature is good, and then it is read again; and so is
-   * what the adapter can read better once it has asked the gateway.
+   * Names without a cached answer are looked up once, if the signature is valid, and then the webhook is read again;
+   * the same applies if the adapter can read it better after asking the gateway.
    */
   const read = Effect.fnUntraced(function*(
     intake: Intake,
@@ -157,7 +157,7 @@ const make = Effect.gen(function*() {
     if (isUnsigned(reading)) return reading
     if (reading.unknown.length > 0) {
       yield* lookup.read(intake.gateway.name, reading.unknown).pipe(
-        // Whose it is was to be looked up; a device's own secret says it all the same.
+        // The lookup of the holder failed, but a device's own secret identifies the device.
         Effect.tapError(() => signer.device === null ? Effect.void : tellRefused(signer.device))
       )
       reading = readOnce(intake, webhook, signer)
@@ -168,7 +168,7 @@ const make = Effect.gen(function*() {
     return readOnce(intake, webhook, signer)
   })
 
-  /** The device's own secret is tried first: it tells most. Null: no secret at hand verifies. */
+  /** The device's own secret is tried first, because it identifies the device. Null: no available secret verifies. */
   const verify = Effect.fnUntraced(function*(intake: Intake, webhook: IncomingWebhook, signers: ReadonlyArray<Signer>) {
     for (const signer of signers) {
       const reading = yield* read(intake, webhook, signer)
@@ -202,7 +202,7 @@ const make = Effect.gen(function*() {
 
   const append = (drafts: ReadonlyArray<EventDraft>) =>
     log.append(drafts).pipe(
-      // Too many bytes for one transaction. Nothing ties the events of a webhook together.
+      // Too many bytes for one transaction. The events of a webhook need not share one.
       Effect.catchTag("GroupTooLarge", () =>
         Effect.map(Effect.forEach(drafts, (draft) => log.append([draft])), (results) => results.flat())),
       // Facts carry no fence, and one draft is never too large.
@@ -218,8 +218,8 @@ const make = Effect.gen(function*() {
   })
 
   /**
-   * Goes on when its caller gives up: what the log has taken is committed as soon as it can be, also for a gateway that
-   * will not try again. A repeat that comes meanwhile waits for the same commit instead of queueing once more.
+   * Continues when its caller stops waiting: accepted drafts are committed as soon as possible, also for a gateway
+   * that will not try again. A repeat that arrives meanwhile waits for the same commit instead of queueing once more.
    */
   const commit = (key: string, drafts: ReadonlyArray<EventDraft>): Effect.Effect<ReadonlyArray<Appended>> =>
     Effect.suspend(() => {
@@ -235,7 +235,7 @@ const make = Effect.gen(function*() {
       return Effect.andThen(Effect.forkIn(write, scope, { startImmediately: true }), Deferred.await(done))
     })
 
-  /** The gateway signed it and gets no promise: it tries again, or gives up. */
+  /** The gateway signed the webhook, and it is refused: the gateway tries again, or abandons it. */
   const turnAway = (deviceId: DeviceId, outcome: WebhookOutcome): Effect.Effect<Refusal> =>
     Effect.as(tellRefused(deviceId), refused(outcome))
 
@@ -282,7 +282,7 @@ const make = Effect.gen(function*() {
 
   const finish = Effect.fnUntraced(
     function*({ gateway, startedAt }: Pick<IncomingWebhook, "gateway" | "startedAt">, { detail, outcome }: Refusal) {
-      // A name that anyone can make up is no label.
+      // A name that anyone can invent must not become a label.
       const known = intakes.has(gateway) ? gateway : "unknown"
       yield* Metric.update(findCounter(known, outcome), 1)
       yield* Metric.update(Metrics.webhookLatency, (monotonicMillis(clock) - startedAt) / 1000)
@@ -310,7 +310,7 @@ const shorten = (text: string): string => toPrintable(text.slice(0, loggedTextMa
 
 const digestBody = (body: Uint8Array): string => hash("sha256", body, "hex")
 
-/** What a signed webhook means for the device that it is about. */
+/** The meaning of a signed webhook for its device. */
 const weigh = ({ foreign, found, result }: Reading): Signed | Refusal => {
   if (foreign) return refused("wrong-device")
   switch (result._tag) {

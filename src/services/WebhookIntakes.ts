@@ -1,6 +1,6 @@
 /**
- * The gateways whose webhooks come here, each open with the secret that signs them. Opened when the first webhook of one
- * comes, and again when its row has changed.
+ * The gateways whose webhooks arrive here, each open with the secret that signs them. Opened when its first webhook
+ * arrives, and again when its row has changed.
  */
 import { Clock, Duration, Effect, Exit, Result, Scope, Semaphore, Stream } from "effect"
 import type { Redacted } from "effect"
@@ -10,7 +10,7 @@ import type { GatewayAbsent, GatewayRef } from "./GatewayDirectory.ts"
 import { monotonicMillis } from "./monotonic.ts"
 import type { WhatsAppGateway } from "./WhatsAppGateway.ts"
 
-/** A gateway that is not known is looked for in the table at most this often: anyone can make up names. */
+/** An unknown gateway is looked for in the table at most this often: anyone can invent names. */
 const refreshInterval = Duration.seconds(5)
 
 /** One version of a gateway's row. */
@@ -23,7 +23,7 @@ export interface Intake {
 
 export interface WebhookIntakes {
   readonly open: (name: GatewayName) => Effect.Effect<Intake, GatewayAbsent>
-  /** Whether the gateway is open now. There are as many as rows, whatever names are asked for. */
+  /** Whether the gateway is open now. There are as many as rows, whatever names are requested. */
   readonly has: (name: string) => boolean
 }
 

@@ -1,6 +1,6 @@
 /**
- * Webhooks that were turned away by a process that runs no actor of their device. The gateway may not try again, so the
- * interval is written down for the process that keeps the device's gaps. The table `webhook_refusals` holds one interval
+ * Webhooks that were refused by a process that runs no actor of their device. The gateway may not try again, so the
+ * interval is recorded for the process that keeps the device's gaps. The table `webhook_refusals` holds one interval
  * per device; all times are the database's.
  */
 import { Context } from "effect"
@@ -22,10 +22,10 @@ export interface ReportedRefusal {
 }
 
 export class WebhookRefusals extends Context.Service<WebhookRefusals, {
-  /** Widens an interval that is there. */
+  /** Widens an existing interval. */
   readonly report: (refusals: ReadonlyArray<ReportedRefusal>) => Effect.Effect<void, StorageUnavailable>
   readonly list: Effect.Effect<ReadonlyArray<WebhookRefusal>, StorageUnavailable>
-  /** Those that are accounted for; one that was widened since it was read stays. */
+  /** Removes intervals that are accounted for; one that was widened since it was read stays. */
   readonly remove: (refusals: ReadonlyArray<WebhookRefusal>) => Effect.Effect<void, StorageUnavailable>
   /** A pulse when there may be some: at first, and after a report of any process. */
   readonly changes: Stream.Stream<void>

@@ -1,8 +1,9 @@
 /**
- * The port to one gateway: what every dialect has, and the parts (`GatewayParts`) that a dialect has or lacks.
+ * The port to one gateway: the operations that every dialect has, and the parts (`GatewayParts`) that a dialect has or
+ * lacks.
  *
- * Frames are handed over by plain calls, in arrival order, from the socket's callback. At this rate a fiber or a queue
- * per device is what costs (see `docs/decisions/0004-per-device-cost.md`), and order needs neither.
+ * Frames are delivered by plain calls, in arrival order, from the socket's callback. At this rate a fiber or a queue
+ * per device is the main cost (see `docs/decisions/0004-per-device-cost.md`), and order needs neither.
  */
 import type { Effect } from "effect"
 import type { UpstreamStatus } from "../domain/Device.ts"
@@ -24,7 +25,7 @@ import type {
   Webhook
 } from "./GatewayParts.ts"
 
-/** The parts of a gateway. A property that is absent is a part that the dialect lacks. */
+/** The parts of a gateway. An absent property is a part that the dialect lacks. */
 export interface GatewayParts {
   readonly statuses?: ReadStatuses
   readonly open?: OpenSession
@@ -49,7 +50,7 @@ export interface WhatsAppGateway extends GatewayParts {
    * `accountKnown`, the answer about a usable slot may repeat the target's account unasked.
    */
   readonly status: (target: SessionTarget, accountKnown?: boolean) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
-  /** Creates the slot where the gateway lacks it. Repeating it is harmless. */
+  /** Creates the slot if the gateway lacks it. Repeating it is harmless. */
   readonly ensureSlot: (upstreamId: UpstreamId) => Effect.Effect<void, GatewayUnavailable>
   /** Whether the gateway's process answers at all. Cheap, bounded at 3 s. */
   readonly probe: Effect.Effect<void, GatewayUnavailable>

@@ -1,6 +1,6 @@
 /**
- * What all that is sent has in common: a device that may send, a gateway that can, the message that it is about, and one
- * stored row for all requests with one idempotency key.
+ * The common checks of everything that is sent: a device that may send, a gateway that can, the message that an action
+ * applies to, and one stored row for all requests with one idempotency key.
  */
 import { Effect } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -25,7 +25,7 @@ import { SendRepository } from "./SendRepository.ts"
 import type { NewSend, StoredSend } from "./SendRepository.ts"
 import { SendSettings } from "./SendSettings.ts"
 
-/** A device that cannot send this, and why. */
+/** Why a device cannot send this. */
 export type Unable =
   | DeviceNotFound
   | DeviceStateConflict
@@ -34,10 +34,10 @@ export type Unable =
   | GatewayUnusable
   | StorageUnavailable
 
-/** What was checked, and not stored. */
+/** A checked request, not stored yet. */
 export type PreparedSend = Omit<NewSend, "id" | "grace" | "idempotency">
 
-/** A message that something is done to, or that is replied to. */
+/** A message that an action applies to, or that is replied to. */
 export interface FoundMessage {
   readonly deviceId: DeviceId
   readonly chat: string
@@ -53,7 +53,7 @@ export const makeAcceptance = Effect.gen(function*() {
   const { grace } = yield* SendSettings
   const random = yield* SecureRandom.SecureRandom
 
-  /** The device, if it may send, and its gateway has what `can` asks for. */
+  /** The device, if it may send and its gateway has the capability that `can` checks. */
   const able = (
     id: DeviceId,
     name: string,
@@ -68,7 +68,7 @@ export const makeAcceptance = Effect.gen(function*() {
           : Effect.fail(ContentUnsupported.of(gateway, name, [...part?.contents ?? []])))
     })
 
-  /** `field`: what of the request names it. */
+  /** `field`: the field of the request that names it. */
   const find = Effect.fnUntraced(function*(
     field: string,
     id: MessageId,
@@ -87,7 +87,7 @@ export const makeAcceptance = Effect.gen(function*() {
     return { deviceId, chat, type: typeOf(content), target: { message: id, waId, fromMe: true, sender } }
   })
 
-  /** `check`: what may fail for a repeat too, although the message was accepted when it came first. */
+  /** `check`: may fail for a repeat too, although the message was accepted at first. */
   const accept = Effect.fnUntraced(function*<E>(
     prepared: PreparedSend,
     key: string | undefined,

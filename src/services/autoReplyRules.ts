@@ -1,16 +1,16 @@
-/** Which messages are answered by a language model, and how often. Pure. */
+/** Which messages a language model answers, and how often. Pure. */
 import type { MessageReceived } from "./MessageHandler.ts"
 
-/** An answer to what is older surprises more than none: it was said before a gap, or while the consumer was away. */
+/** An answer to an older message surprises more than none: it was sent before a gap, or while the consumer was down. */
 export const ageMaxMillis = 10 * 60_000
 
 /** Two programs that answer each other do so within seconds; people need longer for as many messages. */
 export const burst = { answers: 10, millis: 5 * 60_000 }
 
-/** How long a chat is left alone after such a burst. */
+/** The pause of a chat after such a burst. */
 export const burstPauseMillis = 60 * 60_000
 
-/** Why a message is not for an answer, whatever was answered before; null: it is. */
+/** Why a message gets no answer, whatever was answered before; null if it may. */
 export const findObstacle = (
   { data, occurredAt, recordedAt }: MessageReceived,
   nowMillis: number
@@ -18,15 +18,15 @@ export const findObstacle = (
   if (data.fromMe) return "own"
   if (!/@(s\.whatsapp\.net|lid)$/.test(data.chat)) return "not-individual"
   if (data.type !== "text" || data.body === null || data.body.trim() === "") return "no-text"
-  // The gateway's time may be wrong in either direction, and ours is that of the commit: the older one counts.
+  // The gateway's time may be wrong in either direction, and `recordedAt` is that of the commit: the older one counts.
   const happened = Date.parse(occurredAt)
   const oldest = Math.min(Number.isNaN(happened) ? Infinity : happened, Date.parse(recordedAt))
   return nowMillis - oldest > ageMaxMillis ? "old" : null
 }
 
 /**
- * Why a chat gets no further answer now; null: it may. `answers`: how long ago those of the last day were, newest first.
- * A burst ends a conversation of two programs, and the limit of a day bounds what is left of it.
+ * Why a chat gets no further answer now; null: it may. `answers`: the ages of those of the last day, newest first. The
+ * burst rule ends a conversation of two programs, and the limit of a day bounds the remaining ones.
  */
 export const findLimit = (answers: ReadonlyArray<number>, dailyLimit: number): "budget" | "loop" | null => {
   if (answers.length >= dailyLimit) return "budget"

@@ -1,12 +1,12 @@
 /**
- * What a gateway is told of a file: its type, and a name that is no path, breaks out of no header and shows what it is.
- * Pure.
+ * How a file is described to a gateway: its type, and a name that is no path, breaks out of no header and shows the
+ * kind of the file. Pure.
  */
 import { Option } from "effect"
 import { Mime } from "effect/http"
 import type { MediaKind } from "../domain/OutgoingFile.ts"
 
-/** Of types that name themselves otherwise than their files end. */
+/** Types whose name differs from the ending of their files. */
 const extensions: Readonly<Record<string, string>> = {
   "image/jpeg": "jpg",
   "audio/ogg": "ogg",
@@ -23,20 +23,20 @@ const extensions: Readonly<Record<string, string>> = {
 
 const opaque = "application/octet-stream"
 
-/** The type that the gateway is told. A document in a container of many formats is what its name says. */
+/** The type sent to the gateway. The name decides the type of a document whose container holds many formats. */
 export const tellType = (kind: MediaKind, mimeType: string | null, fileName: string): string => {
   if (kind !== "document" || (mimeType !== null && mimeType !== "application/zip")) return mimeType ?? opaque
   return Option.getOrElse(Mime.getType(fileName), () => mimeType ?? opaque)
 }
 
-/** Longer ones fit no file system, and no screen. */
+/** Longer names fit no file system, and no screen. */
 const fileNameMax = 200
 
-/** Separators of paths, what headers are made of, and what turns the direction of writing. */
+/** Separators of paths, the syntax of headers, and characters that change the direction of writing. */
 // oxlint-disable-next-line no-control-regex
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff"<>|*?:]/gu
 
-/** A name that is no path, breaks out of no header and shows what it is. Never empty. */
+/** A name that is no path, breaks out of no header and shows the kind of the file. Never empty. */
 export const safeFileName = (given: string | null, kind: MediaKind, mimeType: string | null): string => {
   const extension = mimeType === null
     ? "bin"

@@ -1,6 +1,6 @@
 /**
- * Secrets that are tried first: what examples and defaults have (GOWA's webhook secret is `secret` unless it is set), and what
- * is no more than a row of digits or the same few characters. It finds what was left as it came, not what is merely weak.
+ * Secrets that an attacker tries first: those of examples and defaults (GOWA's webhook secret is `secret` unless it is
+ * set), and mere rows of digits or the same few characters. It finds unchanged defaults, not weak secrets in general.
  */
 
 const examples: ReadonlySet<string> = new Set([
@@ -32,7 +32,7 @@ const examples: ReadonlySet<string> = new Set([
   "yoursecretkey"
 ])
 
-/** Of sixteen random hexadecimal digits, fewer than five are different ones less than once in a million times. */
+/** Among sixteen random hexadecimal digits, fewer than five different ones occur less than once in a million times. */
 const differentMin = 5
 
 const digits = "01234567890123456789".repeat(8)

@@ -1,6 +1,6 @@
 /**
- * Lists of messages are merged out of two: those of the log, by the number of the event that brought them, and those that
- * Columba sends, which stand after the newest event of the moment at which they were accepted. Newest first.
+ * Lists of messages are merged from two sources: those of the log, by the number of the event that brought them, and
+ * those that Columba sends, which stand after the newest event at the moment they were accepted. Newest first.
  */
 import type { Message } from "../domain/Message.ts"
 
@@ -15,14 +15,14 @@ export interface Placed {
   readonly message: Message
 }
 
-/** What one of the two gives: at most one more than the page holds. */
+/** The result of one source: at most one more than the page holds. */
 export interface Found {
   readonly rows: ReadonlyArray<Placed>
-  /** Where it stopped to look, if that is before its end: what is older is not known yet. */
+  /** Where the search stopped, if that is before its end: older messages are not searched yet. */
   readonly through: Place | null
 }
 
-/** A number alone is the place of the event, as pages of earlier versions named it. */
+/** A plain number is the place of the event, as in pages of earlier versions. */
 export const placePattern = /^(0|[1-9][0-9]{0,14})(\.(0|[1-9][0-9]{0,14}))?$/
 
 export const formatPlace = ({ ordinal, seq }: Place): string => `${seq}.${ordinal}`

@@ -1,6 +1,6 @@
 /**
- * Time for measuring intervals. The wall clock is corrected while a process runs, backward too, so it only says when
- * something happened; how long something lasts, and when something is due, is measured by this one.
+ * Time for measuring intervals. The wall clock is corrected while a process runs, backward too, so it only shows when
+ * something happened; durations and due times are measured by this clock.
  */
 import type { Clock } from "effect"
 

@@ -1,11 +1,11 @@
 /**
- * When a schedule's next occurrence is. Pure. An occurrence is stored when the one before it is due, so a schedule always
- * has its next one stored. Where nothing ran for a while, the newest of those that were missed is still made if it is within
- * the grace, the older ones are left out, and it goes on from there: never a burst of old ones.
+ * When a schedule's next occurrence is. Pure. An occurrence is stored when the one before it is due, so a schedule
+ * always has its next one stored. After a time in which nothing ran, the newest missed one is still made if it is
+ * within the grace, the older ones are skipped, and the schedule continues from there: never a burst of old ones.
  *
- * By the clock on the wall of the zone. A time that the change to summer time leaves out is an hour later on that day. A time
- * that comes twice in autumn counts once, the first time; but where the hours are a wildcard, the schedule means every so
- * many minutes, and both count.
+ * Times are local times of the zone. A time that the change to summer time skips is an hour later on that day. A time
+ * that occurs twice in autumn counts once, the first time; but if the hours are a wildcard, the schedule is an
+ * interval, and both count.
  */
 import { Cron, Result } from "effect"
 import type { ScheduleEndReason } from "../domain/Schedule.ts"
@@ -13,7 +13,7 @@ import type { ScheduleEndReason } from "../domain/Schedule.ts"
 export interface Rule {
   readonly cron: string
   readonly zone: string
-  /** Milliseconds; null: for ever. */
+  /** Milliseconds; null: without an end. */
   readonly until: number | null
   readonly graceMillis: number
 }
@@ -22,12 +22,15 @@ export type Plan =
   | { readonly _tag: "Next"; readonly at: number; readonly skipped: number }
   | { readonly _tag: "Ended"; readonly reason: ScheduleEndReason }
 
-/** Of those that were left out so many are counted: a minute's schedule that rested for a year is not walked through. */
+/**
+ * Maximum number of skipped occurrences that are counted: those of a minute's schedule that rested for a year are not
+ * enumerated.
+ */
 const countedMax = 100
 
 const fields = 5
 
-/** The reason why it is none, as text. */
+/** The parsed expression, or the reason why it is invalid, as text. */
 export const parseCron = (line: string, zone: string, now: number): Cron.Cron | string => {
   const words = line.trim().split(/\s+/)
   if (words.length !== fields) return `cron: expected ${fields} fields, as in 0 9 * * 1-5`
@@ -36,7 +39,7 @@ export const parseCron = (line: string, zone: string, now: number): Cron.Cron | 
   return findNext(parsed.success, now) === null ? "cron: this time never comes" : parsed.success
 }
 
-/** After this time; null: never. The search ends after some years. */
+/** The first time after this one; null: never. The search ends after some years. */
 const findNext = (cron: Cron.Cron, after: number): number | null => {
   try {
     return Cron.next(cron, new Date(after)).getTime()
@@ -56,7 +59,7 @@ const findNewest = (cron: Cron.Cron, first: number, now: number): { readonly at:
   return { at: Math.max(at, Cron.prev(cron, new Date(now + 1)).getTime()), skipped }
 }
 
-/** `last`: the occurrence before; null where it is new or was changed. */
+/** `last`: the previous occurrence; null if the schedule is new or was changed. */
 export const planOccurrence = (rule: Rule, last: number | null, now: number): Plan => {
   const cron = parseCron(rule.cron, rule.zone, now)
   if (typeof cron === "string") return { _tag: "Ended", reason: "never" }

@@ -1,4 +1,4 @@
-/** Page cursors are opaque to callers: text of our own making that says where the next page begins. */
+/** Page cursors are opaque to callers: text that Columba makes and that contains where the next page begins. */
 import { Effect } from "effect"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
 
@@ -15,7 +15,7 @@ export const decodeCursor = (cursor: string, pattern: RegExp): Effect.Effect<str
     : Effect.fail(CursorInvalid.of(cursor))
 }
 
-/** Message lists go by the number of the event that brought the message, device lists by order of creation. */
+/** Message lists are ordered by the number of the event that brought the message, device lists by creation. */
 export const seqPattern = /^[1-9][0-9]{0,14}$/
 
 export const pageLimit = (limit: number): number => Math.min(Math.max(Math.trunc(limit), 1), 1000)

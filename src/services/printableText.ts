@@ -1,8 +1,8 @@
 /**
- * Text that did not come from us, made safe to print. A gateway, a WhatsApp user or another server chooses device names,
- * error texts and event bodies. In a terminal, control characters in them would move the cursor, recolour or rewrite
- * lines, set the title or write to the clipboard, and bidirectional overrides would show words in another order than
- * they have. Every such character is replaced by its visible escape, so that a reader sees that it was there.
+ * Text from outside, made safe to print. A gateway, a WhatsApp user or another server chooses device names, error
+ * texts and event bodies. In a terminal, control characters in them would move the cursor, recolour or rewrite lines,
+ * set the title or write to the clipboard, and bidirectional overrides would show words in another order than they
+ * have. Every such character is replaced by its visible escape, so that a reader sees that it was there.
  */
 
 /**
@@ -34,8 +34,8 @@ const escapeForJson = (character: string): string =>
   ).join("")
 
 /**
- * JSON that is safe to print and reads back as the same value. `JSON.stringify` escapes C0 controls alone; the rest of
- * what is not printable can only stand inside strings, where JSON's own escape means the same.
+ * JSON that is safe to print and parses to the same value. `JSON.stringify` escapes C0 controls alone; other
+ * unprintable characters can only occur inside strings, where JSON's own escape means the same.
  */
 export const toPrintableJson = (value: unknown): string =>
   (JSON.stringify(value) ?? "null").replace(unprintable, escapeForJson)

@@ -1,6 +1,6 @@
 /**
- * QR codes as pictures: modules, PNG and SVG. The pictures are made here from the text alone, so that nothing of what a
- * gateway drew reaches a browser where the text is known.
+ * QR codes as pictures: modules, PNG and SVG. The pictures are made here from the text alone, so that, if the text is
+ * known, no picture of a gateway reaches a browser.
  */
 import encodeQR from "qr"
 import { crc32, deflateSync } from "node:zlib"
@@ -8,7 +8,7 @@ import { crc32, deflateSync } from "node:zlib"
 /** The longest text that fits a QR code with the least correction is 2,953 bytes; codes of WhatsApp have some 250. */
 export const qrTextMax = 1024
 
-/** Printable ASCII, as WhatsApp's codes are. Anything else was not made by WhatsApp. */
+/** Printable ASCII, as WhatsApp's codes are. Any other text was not made by WhatsApp. */
 export const isQrText = (text: string): boolean => text.length <= qrTextMax && /^[\x21-\x7e]+$/.test(text)
 
 /** The quiet zone that readers need, in modules. */
@@ -17,7 +17,7 @@ const border = 4
 /** Rows of modules with the quiet zone around them; true is dark. */
 export type Modules = ReadonlyArray<ReadonlyArray<boolean>>
 
-/** With the least correction: what is on a screen is not dirty, and fewer modules are larger ones. */
+/** With the least correction: a screen is not dirty, and fewer modules are larger ones. */
 export const makeModules = (text: string): Modules => encodeQR(text, "raw", { ecc: "low", border })
 
 /** Pixels per module: 61 modules, as WhatsApp's codes have, are 488 pixels wide. */
@@ -38,7 +38,7 @@ const chunk = (type: string, data: Uint8Array): Buffer => {
 export const drawPng = (text: string): Uint8Array => {
   const modules = makeModules(text)
   const size = modules.length * scale
-  // Each line begins with a byte that says how it is filtered: not at all.
+  // Each line begins with a byte for its filter: none.
   const lineBytes = 1 + Math.ceil(size / 8)
   const lines = Buffer.alloc(lineBytes * size)
   for (let y = 0; y < size; y++) {
@@ -50,7 +50,7 @@ export const drawPng = (text: string): Uint8Array => {
   const header = Buffer.alloc(13)
   header.writeUInt32BE(size, 0)
   header.writeUInt32BE(size, 4)
-  // One bit, grey, and the only methods that there are; not interlaced.
+  // One bit, grey, and the only defined methods; not interlaced.
   header.set([1, 0, 0, 0, 0], 8)
   return Buffer.concat([
     signature,

@@ -1,4 +1,4 @@
-/** What the log records of a message that Columba sends: events and the change of its row, in one transaction. */
+/** The log's records of a message that Columba sends: events and the change of its row, in one transaction. */
 import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { Timestamp } from "../domain/Ids.ts"
@@ -11,7 +11,7 @@ import type { StoredSend } from "./SendRepository.ts"
 export interface SendOutcome {
   readonly state: ReportedState
   readonly waId: string | null
-  /** WhatsApp's time of a message that was sent; left out where nobody tells it. */
+  /** WhatsApp's time of a sent message; omitted if it was not reported. */
   readonly sentAt?: Timestamp | null
   readonly reason: SendReason | null
   readonly detail: string | null
@@ -31,7 +31,7 @@ export const sentAs = (waId: string | null, sentAt: Timestamp | null = null): Se
 })
 
 /**
- * Repeating it is harmless: the events have identities. Of a message that the gateway has echoed before, the log has the
+ * Repeating it is harmless: the events have identities. If the gateway has echoed the message before, the log has the
  * event already. `sender` is the account.
  */
 export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: string, now: number): SendRecords => {
@@ -94,7 +94,7 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
 
 const actionKinds = { reaction: "message.reaction", edit: "message.edited", revoke: "message.revoked" } as const
 
-/** Under the identity by which gateways tell of it: a reaction has none of its own in their histories. */
+/** Under the identity that gateways report: a reaction has no id of its own in their histories. */
 const describeAction = (content: ActionContent, chat: string, sender: string, waId: string, occurredAt: string) => {
   const targetWaId = content.target.waId
   const body = readText(content)
@@ -107,7 +107,7 @@ const describeAction = (content: ActionContent, chat: string, sender: string, wa
   }
 }
 
-/** As events and lists name it: a voice note is a sound among others. */
+/** The type in events and lists: a voice note is an audio message. */
 export const typeOf = ({ type }: OutgoingContent): string => type === "voice" ? "audio" : type
 
 const describeMedia = (content: OutgoingContent): Pick<MessageData, "media"> =>
@@ -119,7 +119,7 @@ const describeMedia = (content: OutgoingContent): Pick<MessageData, "media"> =>
     }
   }
 
-/** The text that people see of it. */
+/** The displayed text of a message. */
 export const readText = (content: OutgoingContent): string | null => {
   switch (content.type) {
     case "text":

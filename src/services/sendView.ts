@@ -5,7 +5,7 @@ import type { SendState } from "../domain/Send.ts"
 import { readText, typeOf } from "./sendDrafts.ts"
 import type { StoredSend } from "./SendRepository.ts"
 
-/** What acks have said of it since. */
+/** The acks since the message was sent. */
 export interface Acknowledged {
   readonly status: AckStatus
   readonly updatedAt: string

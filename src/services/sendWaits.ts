@@ -1,6 +1,6 @@
 /**
- * What messages wait for, computed when somebody asks: from the same rows and rules by which the device's actor goes, and
- * from the account's turn where its rate is shared.
+ * What messages wait for, computed on request: from the same rows and rules that the device's actor uses, and from the
+ * account's turn if its rate is shared.
  */
 import { Effect, Option } from "effect"
 import type { Device } from "../domain/Device.ts"
@@ -22,7 +22,7 @@ import { accountOf, SharedPacing } from "./SharedPacing.ts"
 const concurrency = 4
 
 export interface SendWaits {
-  /** The messages, those that wait with what they wait for. As they are where the database does not answer. */
+  /** Adds to waiting messages what they wait for. Returns them unchanged if the database does not answer. */
   readonly annotate: (messages: ReadonlyArray<Message>) => Effect.Effect<ReadonlyArray<Message>>
   readonly ofDevice: (device: Device) => Effect.Effect<SendingView, StorageUnavailable>
 }
@@ -30,7 +30,7 @@ export interface SendWaits {
 interface State {
   readonly device: Device
   readonly pace: Pace
-  /** Not before this time by what the account has sent elsewhere too. */
+  /** The earliest time with regard to the account's sends elsewhere. */
   readonly turn: number
   readonly now: number
   readonly waiting: number
@@ -43,7 +43,7 @@ export const make = Effect.fnUntraced(function*(
   const settings = yield* SendSettings
   const shared = yield* Effect.serviceOption(SharedPacing)
 
-  /** When the account's turn may come; the past where nothing is shared. */
+  /** When the account's turn may come; a time in the past if nothing is shared. */
   const readTurn = (device: Device, pacing: Pacing, now: number) =>
     Option.isNone(shared)
       ? Effect.succeed(now)
@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** Those on their way say so already. */
+/** Messages that are being sent already have this information. */
 const isPending = ({ direction, sending, status }: Message): boolean =>
   direction === "out" && status === "pending" && sending !== undefined && sending.waitsFor === undefined
 

@@ -1,21 +1,24 @@
 /**
- * How long a stop in order may take, part by part. They come one after the other, so their sum must stay
- * below what an operator gives the process before SIGKILL. A part that does not end in its time is left behind
- * with a warning: nothing that was acknowledged depends on it.
+ * How long an orderly stop may take, part by part. The parts run one after the other, so their sum must stay below the
+ * time that an operator allows before SIGKILL. A part that does not end in its time is abandoned with a warning:
+ * nothing that was acknowledged depends on it.
  */
 import { Duration } from "effect"
 
-/** The bound of a whole stop, below the 30 s that orchestrators usually give. Then the process ends as it is. */
+/** Maximum time of a whole stop, below the 30 s that orchestrators usually allow. Then the process ends as it is. */
 export const shutdownMax = Duration.seconds(26)
 
 export const shutdownBudget = {
   /** Sockets are closed, and nothing is waited for. */
   fleet: Duration.seconds(2),
-  /** The log may be waiting for a database that is away: then what is in memory is lost, and was never acknowledged. */
+  /**
+   * The log may be waiting for an unavailable database: then the drafts in memory are lost, but were never
+   * acknowledged.
+   */
   flush: Duration.seconds(4),
-  /** The relays hand over what was committed last. What misses it is delivered at the next start. */
+  /** The relays deliver the last commits. Events that miss this are delivered at the next start. */
   deliver: Duration.seconds(3),
-  /** What is in flight to a sink is confirmed. Confirms take milliseconds; a sink that needs longer is in trouble. */
+  /** Batches in flight to a sink are confirmed. Confirms take milliseconds; a sink that needs longer is in trouble. */
   relayDrain: Duration.seconds(1),
   /** The last move of a sink's cursor. Without it some events are published twice, none is lost. */
   relayCursor: Duration.seconds(1),
@@ -23,24 +26,21 @@ export const shutdownBudget = {
   broker: Duration.seconds(2),
   /** Requests in flight. Streams end at once. */
   http: Duration.seconds(3),
-  /** The database's connections: statements that run may end, then they are cut. */
+  /** The database's connections: running statements may end, then the connections are cut. */
   foundation: Duration.seconds(3)
 } as const satisfies Readonly<Record<string, Duration.Duration>>
 
 /**
- * A node keeps the connections of its devices open for so long after it has given its shards away, for the other nodes to
- * open theirs: they notice within two seconds, and connect 500 devices per second each.
+ * After giving its shards away, a node keeps the connections of its devices open for this time, so that the other
+ * nodes can open theirs: they notice within two seconds, and connect 500 devices per second each.
  */
 export const passMax = Duration.seconds(6)
 
-/**
- * What a device that moves to another node gave to the log is committed first: the next owner's claim refuses what comes
- * after it.
- */
+/** The drafts of a device that moves to another node are committed first: the next owner's claim refuses later ones. */
 export const handOverMax = Duration.seconds(2)
 
 /**
- * A node of a cluster ends its relays within this, before it gives its shards away. What its sinks do not take in time is
- * delivered by the next node, so it does not wait as long as a process alone (`deliver`).
+ * A node of a cluster ends its relays within this, before it gives its shards away. The next node delivers the rest,
+ * so the wait is shorter than for a process alone (`deliver`).
  */
 export const nodeDeliverMax = Duration.seconds(1)

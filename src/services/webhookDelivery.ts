@@ -1,6 +1,6 @@
 /**
- * One attempt to deliver one event to one endpoint, and what came of it. The process that delivers and the test event
- * of an operator are the same here.
+ * One attempt to deliver one event to one endpoint, and its result. Deliveries and an operator's test event use the
+ * same code.
  */
 import { Clock, DateTime, Effect, Redacted } from "effect"
 import type { DeliveryOutcome, DeliveryResult } from "../domain/Subscription.ts"
@@ -20,11 +20,11 @@ export interface Endpoint {
 }
 
 export interface Attempted extends DeliveryResult {
-  /** How long the endpoint asks not to be called. */
+  /** The wait that the endpoint requests. */
   readonly retryAfterSeconds: number | null
 }
 
-/** Opens what is sealed. */
+/** Opens the sealed secrets. */
 export const openEndpoint = Effect.fnUntraced(function*(
   seal: SecretSeal["Service"],
   { sealed, subscription: { id, previousSecretUntil, url } }: StoredSubscription
@@ -52,7 +52,7 @@ export interface WebhookMessage {
   readonly body: Uint8Array
 }
 
-/** Never fails: that an endpoint does not take an event is an outcome. */
+/** Never fails: a refusal by the endpoint is an outcome. */
 export const attempt = Effect.fnUntraced(function*(
   outbound: OutboundHttp["Service"],
   endpoint: Endpoint,
@@ -92,7 +92,7 @@ export const attempt = Effect.fnUntraced(function*(
   )
 })
 
-/** Statuses by which an endpoint says that it is there and does not want this very event. */
+/** Statuses with which a working endpoint refuses this particular event. */
 const refusals: ReadonlySet<number> = new Set([400, 409, 413, 415, 422])
 
 const readOutcome = (status: number): DeliveryOutcome => {

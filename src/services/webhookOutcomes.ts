@@ -1,16 +1,16 @@
-/** What becomes of a webhook: the label of its metric, its HTTP status, and the message of a refusal. */
+/** The outcomes of a webhook: the label of the metric, the HTTP status, and the message of a refusal. */
 import { Duration } from "effect"
 
 /**
- * The largest body. A message is some KiB, one with a thumbnail some 100 KiB; gateways send references to files, and not
- * the files. It is also what one transaction of the log takes.
+ * The largest body. A message is some KiB, one with a thumbnail some 100 KiB; gateways send references to files, not
+ * the files. It is also the maximum size of one transaction of the log.
  */
 export const webhookBodyMax = 4 * 1024 * 1024
 
 /**
- * From the first byte to the answer. Gateways give up after 10 s, and nobody reads a later answer. An earlier refusal
- * would be worse where the database is away for a moment: a gateway tries a few times at growing distances, so with slow
- * answers it gets further.
+ * From the first byte to the answer. Gateways stop waiting after 10 s, and nobody reads a later answer. An earlier
+ * refusal would be worse if the database is unavailable for a moment: a gateway tries a few times at growing
+ * intervals, so with slow answers its attempts cover a longer time.
  */
 export const webhookAnswerMax = Duration.seconds(8)
 
@@ -22,9 +22,9 @@ export const webhookOutcomes = {
   "slot-unknown": { status: 404, message: "No device holds this slot of the gateway" },
   "device-inactive": { status: 404, message: "The device of this slot is deactivated" },
   unsigned: { status: 401, message: "The signature does not verify" },
-  /** This side has no secret to verify with. The sender learns no more than from a wrong signature. */
+  /** This side has no secret to verify with. The answer reveals no more to the sender than a wrong signature. */
   "no-secret": { status: 401, message: "The signature does not verify" },
-  /** Signed with the secret of a device, and about another one. */
+  /** Signed with the secret of a device, but about another one. */
   "wrong-device": { status: 401, message: "The signature does not verify" },
   unreadable: { status: 422, message: "The body is signed, and could not be read" },
   "gateway-unusable": { status: 503, message: "This process cannot use the gateway now" },
