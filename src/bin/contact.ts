@@ -1,7 +1,7 @@
 /**
- * Why a Columba could not be reached, for a person. A failed call says little (`fetch failed`), so the address gets one
- * more plain request, and the result distinguishes the cases: nothing listens there, the host name is unknown, no
- * trusted TLS connection, no answer in time, something that asks for credentials, or another server.
+ * Why a Columba could not be reached, for a person. A failed call has little detail (`fetch failed`), so the address
+ * gets one more plain request, and the result distinguishes the cases: nothing listens there, the host name is
+ * unknown, no trusted TLS connection, no answer in time, something that asks for credentials, or another server.
  */
 import { Effect } from "effect"
 import { CommandFailed, exitCode } from "./failures.ts"
@@ -44,7 +44,7 @@ const ask = (url: string, millis: number): Effect.Effect<Finding> =>
     ).catch(readFailure)
   )
 
-/** The reason and what to do, for one finding. `call` is what the failed call itself said. */
+/** The reason and the advice for one finding. `call` is the message of the failed call itself. */
 const describeContact = (url: string, found: Finding, call: string): readonly [reason: string, hint: string] => {
   const where = "or set its address with --url or COLUMBA_URL"
   switch (found._tag) {
@@ -101,7 +101,7 @@ const describeFailure = (
   return [`no Columba answers at ${url}: ${code === "" ? detail : `${code}, ${detail}`}`, `check the address, ${where}`]
 }
 
-/** Looks why `url` could not be reached. */
+/** Finds out why `url` could not be reached. */
 export const contactFailed = (
   url: string,
   call: string,

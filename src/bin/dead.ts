@@ -69,7 +69,7 @@ export const dead = Command.make("dead").pipe(
   Command.withSubcommands([list, retry, drop])
 )
 
-/** The server looks through thousands of messages at the broker. */
+/** The server searches thousands of messages at the broker. */
 const inTime = <A, E, R>(call: Effect.Effect<A, E, R>) =>
   Effect.timeoutOrElse(call, {
     duration: "75 seconds",

@@ -17,7 +17,7 @@ import type { Part } from "./styledText.ts"
 /** A failure of a call: every one has a tag, and a sentence for people. */
 type Failure = { readonly _tag: string; readonly message: string }
 
-/** A command on one device that gives the device as it is afterwards. */
+/** A command on one device that returns the changed device. */
 const change = <const Name extends string, E extends Failure>(
   name: Name,
   description: string,

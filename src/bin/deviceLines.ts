@@ -1,4 +1,4 @@
-/** Devices as lines of text: a table, a summary, and why one is in its state. */
+/** Devices as lines of text: a table, a summary, and the explanation of a state. */
 import type { Device } from "../domain/Device.ts"
 import type { DeviceState } from "../domain/DeviceState.ts"
 import { DeviceStateTag } from "../domain/DeviceState.ts"
@@ -16,7 +16,7 @@ const stateColours: Readonly<Partial<Record<DeviceStateTag, Paint>>> = {
 
 export const paintState = (tag: DeviceStateTag): Part => (stateColours[tag] ?? yellow)(tag)
 
-/** What there is to say of a state besides its name; empty where there is nothing. */
+/** The details of a state besides its name; empty if there are none. */
 export const describeState = (state: DeviceState, now: number): string => {
   switch (state._tag) {
     case "Online":
@@ -65,7 +65,7 @@ export const deviceTable = (devices: ReadonlyArray<Device>, now: number): Readon
   ]
 }
 
-/** `25 devices: 23 Online, 2 Backoff`: those that are listed, in the order of the states' life. */
+/** `25 devices: 23 Online, 2 Backoff`: the listed devices, in the order of the states' life. */
 export const deviceSummary = (devices: ReadonlyArray<Device>): Part => {
   const counts = DeviceStateTag.literals.flatMap((tag) => {
     const count = devices.filter(({ state }) => state._tag === tag).length
@@ -74,7 +74,7 @@ export const deviceSummary = (devices: ReadonlyArray<Device>): Part => {
   return styled`${devices.length === 1 ? "1 device" : `${devices.length} devices`}: ${join(counts, ", ")}`
 }
 
-/** Nothing where nothing waits. */
+/** Empty if no message waits. */
 const describeSending = (sending: Explanation["sending"], now: number): ReadonlyArray<Part> => {
   if (sending === null || sending.waiting === 0) return []
   const until = sending.waitsFor?.until ?? null

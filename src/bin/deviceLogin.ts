@@ -1,7 +1,7 @@
 /**
- * `columba devices login`: shows the codes of a login in the terminal, counts down, and follows it to its end. The code is
- * drawn in place and erased at the end, so that it does not stay in the scrollback. Ctrl-C leaves the login, which cancels
- * it unless somebody else follows it.
+ * `columba devices login`: shows the codes of a login in the terminal, counts down, and follows it to its end. The
+ * code is drawn in place and erased at the end, so that it does not stay in the scrollback. Ctrl-C leaves the login,
+ * which cancels it unless somebody else follows it.
  */
 import { Clock, Duration, Effect, Fiber, Option, Redacted, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
@@ -15,13 +15,13 @@ import { Screen } from "./screen.ts"
 import { bold, countColumns, dim, green, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-/** The size of what is drawn on; null where nothing is redrawn. */
+/** The size of the drawing area; null if nothing is redrawn. */
 export interface Size {
   readonly columns: number
   readonly rows: number
 }
 
-/** What to do about a login that failed. */
+/** The advice for a login that failed. */
 const hints: Readonly<Partial<Record<LoginFailure, string>>> = {
   "logged-in": "the gateway holds an account that does not connect: columba devices disconnect, then log in again",
   method: "try the other way: with --code, or without",
@@ -31,7 +31,7 @@ const hints: Readonly<Partial<Record<LoginFailure, string>>> = {
   stopped: "see why: columba devices explain"
 }
 
-/** Rows and columns beside the picture: a line above, one below, and one that the cursor is on. */
+/** Rows around the picture: a line above, one below, and one for the cursor. */
 const frameRows = 5
 
 export const loginLines = (
@@ -88,7 +88,7 @@ export const loginLines = (
   }
 }
 
-/** What is not redrawn says when, not how soon. */
+/** Without redrawing, it prints the time instead of a countdown. */
 const countDown = (expiresAt: string, now: number, size: Size | null): Part => {
   if (size === null) return `until ${expiresAt}`
   const seconds = Math.max(0, Math.ceil((Date.parse(expiresAt) - now) / 1000))

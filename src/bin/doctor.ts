@@ -1,4 +1,4 @@
-/** `columba doctor`: checks everything that Columba needs, and says how to fix what is wrong. */
+/** `columba doctor`: checks everything that Columba needs, and reports how to fix each fault. */
 import { Clock, Duration, Effect, FileSystem, Logger, Redacted } from "effect"
 import type { Scope } from "effect"
 import { Command, Flag } from "effect/cli"
@@ -20,7 +20,7 @@ import { bold, cyan, green, padEnd, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 import { redactedAddress } from "../layers/app/addresses.ts"
 
-/** The bound of each question to the outside; a healthy answer takes milliseconds. */
+/** Maximum time of each check of a remote part; a healthy answer takes milliseconds. */
 const timeout = Duration.seconds(5)
 
 /** Beyond this, times in the log, tokens and certificates begin to disagree. */
@@ -178,7 +178,7 @@ const configuredGateway = (settings: Configured): Check =>
     Effect.gen(function*() {
       const one = yield* openGateway(settings)
       yield* one.probe
-      // A gateway that is there may still refuse our credentials, which only a question about a slot finds out.
+      // A reachable gateway may still refuse the credentials, which only a status request for a slot shows.
       yield* one.status(nobody)
       return ok("gateway", `${one.description} answers`)
     }),
@@ -207,7 +207,7 @@ const fileLimit: Check = Effect.gen(function*() {
   return limit >= fileLimitMin ? ok("open files", detail) : warning("open files", detail, "raise it: ulimit -n 65536")
 })
 
-/** `variable` chooses another one; `free` is said of it where nothing listens there. */
+/** `variable` chooses another port; `free` describes it if nothing listens there. */
 const port = (
   name: string,
   { host, wanted, variable, free }: {
@@ -231,7 +231,7 @@ const port = (
     return Effect.sync(() => socket.destroy())
   }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(free) }))
 
-/** The cluster as its nodes have recorded it, seen from here. */
+/** The cluster as its nodes have recorded it, as this process reads it. */
 const clusterChecks = (
   settings: Settings.Settings,
   node: NonNullable<Settings.Settings["cluster"]>
@@ -308,7 +308,7 @@ export const doctor = Command.make(
         }),
         ...(settings.cluster === null ? [] : clusterChecks(settings, settings.cluster))
       ], { concurrency: "unbounded" }).pipe(
-        // A finding says what a part would log; standard output belongs to the findings.
+        // The findings already contain what a part would log; standard output belongs to the findings.
         Effect.provide(Logger.layer([]))
       )
       yield* (flags.json

@@ -1,4 +1,4 @@
-/** `columba events tail`: the log as it grows, over the typed client, which reconnects and resumes by itself. */
+/** `columba events tail`: the log as it grows, over the typed client, which reconnects and resumes automatically. */
 import { Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { EventKindFilter } from "../contracts/EventPayloads.ts"
@@ -10,7 +10,7 @@ import { given } from "./settingsFlags.ts"
 import { cyan, dim, padEnd, styled, wrap } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-/** The server knows what a position looks like; this only catches what is certainly none. */
+/** The server checks positions; this only catches texts that are certainly none. */
 const PositionFlag = Position.check(
   Schema.isPattern(/^\w/, { message: "Expected a position that an answer named, or 0 for the beginning" })
 )
@@ -49,7 +49,7 @@ const tail = Command.make("tail", {
       ...given("device", flags.device),
       ...(flags.kind.length === 0 ? {} : { kinds: flags.kind })
     }
-    // Asked first: the stream itself waits for a server that is not there, and for events of a device that is not known.
+    // Checked first: the stream itself waits for an unavailable server, and for events of an unknown device.
     const reachable = Option.match(flags.device, {
       onNone: () => Effect.asVoid(answeredInTime(client.server.info())),
       onSome: (device) => Effect.asVoid(answeredInTime(client.devices.get({ id: device })))
@@ -80,7 +80,7 @@ export const events = Command.make("events").pipe(
 
 const encodeEvent = Schema.encodeSync(ReadableEvent)
 
-/** In a group the chat is the group, and the sender is who wrote. */
+/** In a group the chat is the group, and the sender is the author. */
 const describePeer = (
   { chat, fromMe, sender }: { readonly chat: string; readonly fromMe: boolean; readonly sender: string }
 ) => fromMe ? `to ${chat}` : chat === sender ? `from ${chat}` : `from ${sender} in ${chat}`
@@ -125,10 +125,10 @@ export const eventLine = (event: ReadableEvent): Part => {
   return summary === "" ? line : styled`${line} ${summary}`
 }
 
-/** Where a terminal is narrower, most lines would break somewhere in the middle of an id. */
+/** On a narrower terminal, most lines would break in the middle of an id. */
 const wideFrom = 120
 
-/** For a terminal that is narrow: what it is and when, and below it whose and what. */
+/** For a narrow terminal: kind and time, and below them device and detail. */
 export const eventLines = (
   event: ReadableEvent,
   { columns, isTTY }: { readonly columns?: number | undefined; readonly isTTY?: boolean | undefined }

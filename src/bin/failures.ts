@@ -1,6 +1,6 @@
 /**
- * How a command ends badly: one clear line and, where we know one, a hint what to do. Stack traces are for defects, and
- * only with `--debug`. Exit codes: 1 something failed, 2 used or configured wrongly, 3 something it needs is not there.
+ * How a command fails: one clear line and, if there is one, a hint. Stack traces are for defects, and only with
+ * `--debug`. Exit codes: 1 something failed, 2 used or configured wrongly, 3 something it needs is not there.
  */
 import { Cause, Effect, Runtime, Schema } from "effect"
 import { SettingsInvalid } from "../layers/Settings.ts"
@@ -22,7 +22,10 @@ export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandF
   }
 }
 
-/** The lines that say why a command failed: our errors carry their own sentence, a defect is named as one. */
+/**
+ * The lines that report why a command failed: Columba's errors contain their own sentence, a defect is reported as
+ * one.
+ */
 const describe = (cause: Cause.Cause<unknown>): ReadonlyArray<Part> => {
   const error = Cause.squash(cause)
   const failed = (message: string, hint: string | null): ReadonlyArray<Part> => [
@@ -39,7 +42,10 @@ const describe = (cause: Cause.Cause<unknown>): ReadonlyArray<Part> => {
     : failed(message, null)
 }
 
-/** Says on stderr why the command failed. Silent for an interruption, and for what the command line already said. */
+/**
+ * Reports on stderr why the command failed. Silent for an interruption, and for errors that the command line already
+ * reported.
+ */
 export const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const error = Cause.squash(cause)

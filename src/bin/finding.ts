@@ -1,9 +1,9 @@
-/** What one check of `columba doctor` found. With `--json` each is printed as it is. */
+/** The result of one check of `columba doctor`. With `--json` each is printed as it is. */
 export interface Finding {
   readonly name: string
   readonly state: "ok" | "warning" | "failed"
   readonly detail: string
-  /** What to do. Null where nothing is wrong. */
+  /** The advice. Null if nothing is wrong. */
   readonly fix: string | null
 }
 

@@ -1,13 +1,13 @@
 /**
- * The whole terminal, for a view that is drawn again and again. What was there before comes back when the scope closes,
- * and also where the process is ended without closing it.
+ * The whole terminal, for a view that is drawn again and again. The earlier content is restored when the scope closes,
+ * and also if the process ends without closing it.
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { fit, render } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-/** Another page than that of the shell, without a cursor, on which long lines are cut instead of going on below. */
+/** Another screen than the shell's, without a cursor, on which long lines are cut instead of wrapped. */
 const enter = "\u001b[?1049h\u001b[?25l\u001b[?7l"
 const eraseLine = "\u001b[2K"
 const eraseBelow = "\u001b[J"
@@ -30,7 +30,7 @@ export const open = (stream: NodeJS.WriteStream, colours: boolean): Effect.Effec
           const text = lines.slice(0, size.rows)
             .map((line) => `${eraseLine}${render(fit(line, size.columns), colours)}`)
             .join("\r\n") + (lines.length < size.rows ? `\r\n${eraseBelow}` : "")
-          // A terminal that does not take what it was given gets no more: the next drawing shows all that came meanwhile.
+          // A terminal that does not read gets no more: the next drawing shows all later changes.
           if (text === shown || stream.writableNeedDrain) return
           shown = text
           stream.write(`\u001b[H${text}`)

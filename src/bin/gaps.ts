@@ -1,4 +1,4 @@
-/** `columba gaps …`: when devices could not hear, and what is known about it, over the typed client. */
+/** `columba gaps …`: when devices could not receive, and what is known about it, over the typed client. */
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { GapStatus, provables } from "../domain/Gap.ts"

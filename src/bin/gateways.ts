@@ -15,7 +15,7 @@ const nameArgument = Argument.String("name").pipe(
   Argument.withSchema(GatewayName)
 )
 
-/** A flag is seen by everyone who lists the processes of the machine, so a variable can hold the secret instead. */
+/** A flag is visible to everyone who lists the processes of the machine, so a variable can hold the secret instead. */
 const secretFlag = (name: string, variable: string, what: string) =>
   Flag.Redacted(name).pipe(
     Flag.withDescription(`${what} [${variable}]`),

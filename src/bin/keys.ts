@@ -16,7 +16,7 @@ const idArgument = Argument.String("key").pipe(
   Argument.withSchema(ApiKeyId)
 )
 
-/** `90 days`, `12 hours`; as in the settings. */
+/** `90 days`, `12 hours`; the same form as in the settings. */
 const DurationText = Schema.String.check(
   Schema.makeFilter(
     (text) => Option.exists(readDuration(text), Duration.isPositive) || "Expected a time like '90 days' or '12 hours'"

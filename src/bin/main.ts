@@ -60,7 +60,7 @@ const columba = Command.make("columba").pipe(
   ])
 )
 
-/** Wrong usage is one line and where to read on, not a page of help. */
+/** Wrong usage prints one line and a reference, not a page of help. */
 const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
@@ -93,12 +93,12 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
     Exit.isSuccess(exit) ? 0 : process.exitCode === undefined ? chooseExitCode(exit.cause) : Number(process.exitCode)
   )
 
-/** A pipe takes as much as its reader has room for; what it has not taken yet would be lost with the process. */
+/** A pipe accepts as much as its reader has room for; the rest would be lost with the process. */
 const exitOnceWritten = (code: number): void => {
   process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
 }
 
-/** The first SIGINT or SIGTERM asks to stop in order, the second stops at once. */
+/** The first SIGINT or SIGTERM stops in order, the second stops at once. */
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let signals = 0
   fiber.addObserver((exit) => teardown(exit, exitOnceWritten))
@@ -115,7 +115,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.on("SIGTERM", stop)
 })
 
-// The reader of our output has gone, as in `columba events tail | head`. That is not a failure.
+// The reader of the output has closed it, as in `columba events tail | head`. That is not a failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error
   process.exit(0)

@@ -1,4 +1,4 @@
-/** `columba messages …`: sends messages, shows what became of them and takes them back, over the typed client. */
+/** `columba messages …`: sends messages, shows their status and cancels them, over the typed client. */
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { MessagePage } from "../contracts/MessagePayloads.ts"
@@ -16,7 +16,7 @@ import { makeSource, nameOf } from "./uploadFile.ts"
 import { cyan, dim, fit, green, padEnd, plain, red, styled, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
 
-/** The form in which the API gives it. */
+/** The form of the API. */
 const printMessage = (message: Message) => printJson(Schema.encodeSync(Message)(message))
 
 const say = (flags: { readonly json: boolean }, message: Message) =>
@@ -36,7 +36,7 @@ interface SendFlags extends Remote, FileFlags {
   readonly text: Option.Option<string>
 }
 
-/** The text, or the one file with the text under it. */
+/** The text, or the one file with its caption. */
 const readContent = Effect.fnUntraced(function*(flags: SendFlags) {
   const files = MediaKind.literals.flatMap((kind) =>
     Option.isSome(flags[kind]) ? [{ kind, path: flags[kind].value }] : []
@@ -299,7 +299,7 @@ export const messages = Command.make("messages").pipe(
   Command.withSubcommands([send, list, cancel, react, edit, revoke, read, typing])
 )
 
-/** A page of what is rare may be empty, after 50,000 events that were looked at: so many pages are asked for. */
+/** A page of rare matches may be empty, after 50,000 searched events: this many pages are requested. */
 const pagesMax = 20
 
 const readPages = Effect.fnUntraced(function*<E, R>(
@@ -328,7 +328,7 @@ const paints: Readonly<Partial<Record<MessageStatus, Paint>>> = {
 
 const statusWidth = Math.max(...MessageStatus.literals.map((status) => status.length))
 
-/** What a line shows of a text. */
+/** Maximum width of a text in a line. */
 const textWidth = 40
 
 const describeWait = (wait: SendWait | undefined): string | null =>

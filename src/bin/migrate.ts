@@ -1,4 +1,6 @@
-/** `columba migrate`: brings the database to the schema of this version and says what it did. `serve` does the same. */
+/**
+ * `columba migrate`: brings the database to the schema of this version and reports the changes. `serve` does the same.
+ */
 import { Effect, Logger } from "effect"
 import { Command } from "effect/cli"
 import * as Settings from "../layers/Settings.ts"
@@ -19,7 +21,7 @@ export const migrate = Command.make(
       const done = yield* Database.openDatabase(settings.database).pipe(
         Effect.flatMap((database) => Effect.provideContext(Migrations.migrate, database)),
         Effect.scoped,
-        // The migrator logs each step; one sentence at the end is what a person wants.
+        // The migrator logs each step; a person wants one sentence at the end.
         Effect.provide(Logger.layer([])),
         Effect.mapError((error) =>
           error._tag === "StartFailed" ? error : Database.databaseFailed(settings.database, error)

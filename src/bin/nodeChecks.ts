@@ -1,6 +1,6 @@
 /**
- * The check `nodes` of `columba doctor`: what the nodes of the cluster have recorded of themselves, whether each answers, and
- * in which settings they differ that are to be the same.
+ * The check `nodes` of `columba doctor`: the nodes of the cluster as they have recorded themselves, whether each
+ * answers, and in which settings they differ that must be the same.
  */
 import { Duration, Effect } from "effect"
 import { connect } from "node:net"
@@ -18,7 +18,7 @@ const name = "nodes"
 /** A node on a private network answers in milliseconds. */
 const connectMax = Duration.seconds(2)
 
-/** Nodes that are asked at a time. */
+/** Nodes that are checked at a time. */
 const asksAtOnce = 16
 
 /** A program that can connect to a node's port can act as a node. */
@@ -42,7 +42,7 @@ export const checkNodes = (settings: Settings): Effect.Effect<Finding, StorageUn
     return judgeNodes(nodes, holders.filter((_, index) => !reached[index]), sharedSettings(settings))
   })
 
-/** The worst that is wrong. `silent`: those that run devices and do not answer at their node port. */
+/** The most severe fault. `silent`: those that run devices and do not answer at their node port. */
 export const judgeNodes = (
   nodes: ReadonlyArray<RegisteredNode>,
   silent: ReadonlyArray<RegisteredNode>,

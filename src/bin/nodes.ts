@@ -46,7 +46,7 @@ export const nodeTable = (items: ReadonlyArray<Node>, now: number): ReadonlyArra
   ]
 }
 
-/** Of the lease: it is renewed three times before it ends. */
+/** Share of the lease: it is renewed three times before it ends. */
 const staleShare = 2 / 3
 
 const clusterLines = (cluster: NodeInCluster, items: ReadonlyArray<Node>, now: number): ReadonlyArray<Part> => {

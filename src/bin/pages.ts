@@ -1,4 +1,4 @@
-/** What the commands share that print a page of a list. */
+/** The common parts of commands that print a page of a list. */
 import { Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Paging.ts"
 

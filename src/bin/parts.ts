@@ -1,4 +1,4 @@
-/** What runs in this process, in words for people: the head of the start screen and the first log lines. */
+/** The parts that run in this process, for people: the head of the start screen and the first log lines. */
 import { Duration } from "effect"
 import type { App } from "../layers/App.ts"
 import { describeDatabase, redactedAddress } from "../layers/app/addresses.ts"
@@ -55,7 +55,7 @@ const describeNode = (
     ? `node ${host}:${port}; its devices stay with it for ${Duration.format(lease)} when it is killed`
     : "asks the nodes that run devices"
 
-/** What an operator should know. */
+/** Notes for an operator. */
 export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: App): ReadonlyArray<string> => [
   ...settings.notes,
   ...(demoDevices > 0
@@ -82,7 +82,7 @@ const describeBroker = (settings: Settings): string => {
   return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
 }
 
-/** Services of others may read the guaranteed queue too, so it is said plainly whether this process does. */
+/** Other services may read the guaranteed queue too, so it is stated plainly whether this process does. */
 const describeConsumer = (settings: Settings, handlers: App["handlers"]): string => {
   if (handlers.length === 0) return "consumes nothing: no handler is configured (COLUMBA_HANDLERS, OPENAI_API_KEY)"
   const names = handlers.join(", ")
@@ -91,7 +91,7 @@ const describeConsumer = (settings: Settings, handlers: App["handlers"]): string
     : `${names}, fed from the queue columba.messages.incoming, which this process consumes`
 }
 
-/** Those that people added; the others come from the settings. */
+/** The gateways that people added; the others come from the settings. */
 const listAdded = (gateways: App["gateways"]): App["gateways"] =>
   gateways.filter(({ active, source }) => active && source === "api")
 

@@ -1,6 +1,6 @@
 /**
- * Everything the commands print goes through here: lines to a person, with colours where the stream is a terminal that
- * wants them, and JSON to a program. Both are safe to show whatever they contain (see `styledText` and
+ * All output of the commands goes through here: lines to a person, with colours if the stream is a terminal that wants
+ * them, and JSON to a program. Both are safe to show whatever they contain (see `styledText` and
  * `services/printableText`).
  */
 import { Console, Effect } from "effect"

@@ -1,13 +1,13 @@
 /**
- * A QR code as lines of a terminal: two modules to a character cell, with colours of their own, so that dark is dark on
- * any theme. Without colours a light module is a filled cell, which is right on the dark ground that most terminals have;
- * phones read the other way round too.
+ * A QR code as lines of a terminal: two modules to a character cell, with colours of their own, so that dark is dark
+ * on any theme. Without colours a light module is a filled cell, which is right on the dark background of most
+ * terminals; phones read the inverse too.
  */
 import { makeModules } from "../services/qrCode.ts"
 import { paper, plain } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-/** Of the quiet zone that pictures have, so many modules are left out on each side: rows are scarce. */
+/** Modules of the quiet zone that are omitted on each side: rows are scarce. */
 const cut = 2
 
 export const qrLines = (text: string, colours: boolean): ReadonlyArray<Part> => {
@@ -27,5 +27,5 @@ export const qrLines = (text: string, colours: boolean): ReadonlyArray<Part> => 
   return lines
 }
 
-/** By whether the upper and the lower half is filled. */
+/** Indexed by whether the upper and the lower half is filled. */
 const cells = [[" ", "▄"], ["▀", "█"]] as const

@@ -1,4 +1,4 @@
-/** What the commands that talk to a running Columba share: its address, the key, and what to say when a call fails. */
+/** The common parts of commands that call a running Columba: its address, the key, and the advice when a call fails. */
 import { Config, Effect, Option, Schema } from "effect"
 import type { Redacted } from "effect"
 import { Argument, Flag } from "effect/cli"
@@ -43,7 +43,7 @@ export const deviceArgument = Argument.String("device").pipe(
   Argument.withSchema(DeviceId)
 )
 
-/** A call that takes longer is not answered: adding a device asks the gateway, which has 5 s for each of two questions. */
+/** Maximum time of a call: adding a device asks the gateway, which has 5 s for each of two requests. */
 const callTimeout = "15 seconds"
 
 /** Fails a call, not a stream, that is not answered in time. */
@@ -67,13 +67,13 @@ export const withClient = <A, E extends { readonly _tag: string; readonly messag
     Effect.provide(ColumbaClient.layerHttp({
       url: remote.url,
       apiKey: Option.getOrUndefined(remote.apiKey),
-      // A person wants to know now.
+      // A person does not want to wait for retries.
       retryFor: 0
     })),
     Effect.catch((error) => Effect.flatMap(advise(remote.url, error), Effect.fail))
   )
 
-/** For a reader whose position is not in the log any more. */
+/** For a reader whose position is no longer in the log. */
 const hintWhereToBegin = (error: object): string => {
   const oldest = "oldest" in error ? Number(error.oldest) : 1
   return `--after ${oldest - 1} begins with the oldest event that is kept; without --after only what comes is read`

@@ -1,12 +1,12 @@
 /**
- * Runs before anything else of the bundle, on whatever Node was at hand. A Node too old for Columba starts the runtime
- * that the project brings along, with the same arguments, streams, signals and exit code; where none is installed one
- * line says what is needed. The two processes share a channel, so that the child also notices a launcher that was
- * killed without a chance to pass a signal on. Everything here must be understood by old Nodes: plain syntax, no static
- * imports (they would run before the check).
+ * Runs before anything else of the bundle, on any Node. A Node too old for Columba starts the runtime that the project
+ * includes, with the same arguments, streams, signals and exit code; if none is installed, one line reports what is
+ * needed. The two processes share a channel, so that the child also notices a launcher that was killed without a
+ * chance to pass a signal on. Everything here must work on old Nodes: plain syntax, no static imports (they would run
+ * before the check).
  */
 
-/** What Effect and the bundle need. Kept equal to `engines.node` by a test. */
+/** The version that Effect and the bundle need. Kept equal to `engines.node` by a test. */
 const needed: readonly [major: number, minor: number] = [22, 19]
 
 const isOld = (version: string): boolean => {
@@ -37,7 +37,7 @@ const ownRuntime = async (): Promise<string | null> => {
 const handOver = async (runtime: string): Promise<never> => {
   const { spawn } = await import("node:child_process")
   const child = spawn(runtime, process.execArgv.concat(process.argv.slice(1)), {
-    // The channel carries nothing. It closes with the launcher, however that ends.
+    // The channel carries no data. It closes with the launcher, however that ends.
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, COLUMBA_HANDED_OVER: "1" }
   })
@@ -64,7 +64,7 @@ const handOver = async (runtime: string): Promise<never> => {
 /** In the child: a launcher that is gone counts as SIGTERM, so that no server stays behind without its parent. */
 const endWithLauncher = (): void => {
   process.once("disconnect", () => process.kill(process.pid, "SIGTERM"))
-  // A command that is done must not be kept alive by the channel.
+  // The channel must not keep a finished command alive.
   process.channel?.unref()
 }
 

@@ -19,7 +19,7 @@ const idArgument = Argument.String("schedule").pipe(
 
 const printSchedule = (schedule: Schedule) => printJson(Schema.encodeSync(Schedule)(schedule))
 
-/** What a line shows of a text. */
+/** Maximum width of a text in a line. */
 const textWidth = 40
 
 const describeState = ({ ended, next, paused }: Schedule, now: number): Part =>
@@ -31,7 +31,7 @@ const describeState = ({ ended, next, paused }: Schedule, now: number): Part =>
     ? dim("being planned")
     : green(`next ${describeTime(next.at, now)} (${next.at})`)
 
-/** Two lines each: an expression has no width of its own. */
+/** Two lines each, because expressions vary in width. */
 export const scheduleLines = (schedules: ReadonlyArray<Schedule>, now: number): ReadonlyArray<Part> =>
   schedules.flatMap((schedule) => {
     const { cron, id, message, zone } = schedule

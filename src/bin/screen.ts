@@ -1,6 +1,6 @@
 /**
- * The terminal while it serves: what runs, once, then log lines as they come, and below them a few stats that are
- * refreshed in place. Nothing else may write to the terminal meanwhile.
+ * The terminal while it serves: the parts that run, once, then log lines as they come, and below them a few stats that
+ * are refreshed in place. Nothing else may write to the terminal meanwhile.
  */
 import { Cause, Logger, References } from "effect"
 import type { LogLevel } from "effect"
@@ -9,11 +9,11 @@ import { describeState } from "../services/BrokerStatus.ts"
 import { bold, dim, fit, green, join, padEnd, red, render, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-/** What the screen counts besides the app's own stats. */
+/** The screen's counts besides the app's own stats. */
 export interface Reading {
   readonly at: number
   readonly stats: Stats
-  /** Events that this terminal, as a reader of the log, was given. */
+  /** Events that this terminal, as a reader of the log, has received. */
   readonly heard: number
 }
 
@@ -34,7 +34,7 @@ export class Screen {
     this.#stream.write(`${this.#erase()}${text}${this.#draw()}`)
   }
 
-  /** Replaces what is refreshed in place. */
+  /** Replaces the part that is refreshed in place. */
   footer(lines: ReadonlyArray<Part>): void {
     this.#footer = lines
     this.#stream.write(`${this.#erase()}${this.#draw()}`)
@@ -46,7 +46,7 @@ export class Screen {
     return shown === 0 ? "" : `\u001b[${shown}A\r\u001b[J`
   }
 
-  /** Each line is cut to the terminal's width: one that wrapped would be two, and the next erase would miss. */
+  /** Each line is cut to the terminal's width: a wrapped line would be two, and the next erase would miss one. */
   #draw(): string {
     const columns = this.#stream.columns ?? 80
     const rows = Math.max(1, (this.#stream.rows ?? 24) - 1)
@@ -88,7 +88,10 @@ const renderDelivered = (now: Reading, before: Reading, seconds: number): Readon
       return sink.failure === null ? line : styled`${line}  ${red(sink.failure.message)}`
     })
 
-/** A broker that refuses us looks configured in the head of the screen; here is whether it takes events. */
+/**
+ * A broker that refuses the connection looks configured in the head of the screen; this shows whether it accepts
+ * events.
+ */
 const renderBroker = ({ broker }: Stats): ReadonlyArray<Part> =>
   broker === null || broker._tag === "Connected"
     ? []
@@ -126,7 +129,7 @@ const show = (value: unknown): string => {
   ).join(" ")
 }
 
-/** Log lines as a person reads them. `write` places them: above the stats on a screen, else on stdout. */
+/** Log lines for a person. `write` places them: above the stats on a screen, otherwise on stdout. */
 export const prettyLogger = (write: (line: Part) => void): Logger.Logger<unknown, void> =>
   Logger.make(({ cause, date, fiber, logLevel, message }) => {
     const words = (Array.isArray(message) ? message : [message]).map(show)

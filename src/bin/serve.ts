@@ -1,4 +1,4 @@
-/** `columba serve`: runs the parts that the settings ask for until a signal stops it, and shows their stats. */
+/** `columba serve`: runs the parts that the settings select until a signal stops it, and shows their stats. */
 import { Clock, ConfigProvider, Effect, Ref, Stream } from "effect"
 import type { Scope } from "effect"
 import { Command } from "effect/cli"
@@ -23,7 +23,7 @@ const rateReadings = 6
 /** In a log file, one line every half minute is enough. */
 const summaryInterval = "30 seconds"
 
-/** The parts are loaded only when something is to be served: the other commands start at once. */
+/** The parts are loaded only when something is to be served, so that the other commands start at once. */
 const load = Effect.promise(() =>
   Promise.all([import("../layers/App.ts"), import("../layers/telemetry/Telemetry.ts"), import("./parts.ts")])
 )
@@ -35,7 +35,7 @@ const run = Effect.fn("serve")(function*(settings: Settings.Settings, screen: Sc
   )
   const overview = { parts: parts.listParts(app), notes: parts.listNotes(app) }
   yield* Effect.forkScoped(screen === null ? summarize(app, overview) : show(app, overview, screen))
-  // From here on a signal is the normal end, and the parts stop in their own order.
+  // From here on a signal is the normal end, and the parts stop in order.
   return yield* Effect.never.pipe(Effect.onInterrupt(() =>
     Effect.andThen(
       app.stop,
@@ -83,7 +83,7 @@ export const serve = Command.make("serve", settingsFlags(allSettings), (flags) =
     ])
   )
 
-/** What runs, and what an operator should know of it. */
+/** The running parts, and notes for an operator. */
 interface Overview {
   readonly parts: ReadonlyArray<{ readonly name: string; readonly description: string }>
   readonly notes: ReadonlyArray<string>
@@ -92,7 +92,7 @@ interface Overview {
 const readStatsNow = (app: App, heard: Ref.Ref<number>): Effect.Effect<Reading> =>
   Effect.all({ at: Clock.currentTimeMillis, stats: app.stats, heard: Ref.get(heard) })
 
-/** This terminal is a reader of the log like any other, and counts what it is given. */
+/** This terminal is a reader of the log like any other, and counts the events that it receives. */
 const listen = (app: App, heard: Ref.Ref<number>): Effect.Effect<void> =>
   app.log.bounds.pipe(
     Effect.flatMap(({ head }) =>

@@ -24,7 +24,7 @@ export const settingsFlags = <const K extends ReadonlyArray<VariableKey>>(keys: 
     Flag.Flag<Option.Option<string>>
   >
 
-/** What was given, keyed by the variable's name, as `Settings.load` takes it. */
+/** The given flags, keyed by the variable's name, as `Settings.load` expects them. */
 export const givenFlags = (values: Readonly<Record<string, unknown>>): Record<string, string> =>
   Object.fromEntries(
     Object.entries(variables).flatMap(([key, { name }]) => {
@@ -35,6 +35,6 @@ export const givenFlags = (values: Readonly<Record<string, unknown>>): Record<st
 
 export const allSettings = Object.keys(variables) as Array<VariableKey>
 
-/** A field for an optional flag: there only if the flag was given. */
+/** A field for an optional flag: present only if the flag was given. */
 export const given = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
   (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: A }

@@ -1,7 +1,7 @@
 /**
- * Text with colours, as data. Colours are attributes of a span; the escape sequences of a terminal are made in `render`
- * and nowhere else. The text of every span is made printable when the span is made, so a string of a gateway or a user
- * that is put into a line cannot bring an escape sequence of its own: no printing code has to remember to clean it.
+ * Text with colours, as data. Colours are attributes of a span; the escape sequences of a terminal are made in
+ * `render` and nowhere else. The text of every span is made printable when the span is made, so a string of a gateway
+ * or a user in a line cannot contain an escape sequence: printing code need not clean it.
  */
 import { toPrintable } from "../services/printableText.ts"
 
@@ -12,7 +12,7 @@ const codes = {
   green: [32, 39],
   yellow: [33, 39],
   cyan: [36, 39],
-  /** Black on white, whatever the theme makes of its sixteen colours. */
+  /** Black on white, whatever the theme defines for its sixteen colours. */
   paper: ["38;5;16;48;5;231", "39;49"]
 } as const
 
@@ -37,7 +37,7 @@ export class StyledText {
   }
 }
 
-/** What a line is built from. A bare string may come from anywhere. */
+/** The parts of a line. A bare string may come from anywhere. */
 export type Part = string | number | StyledText
 
 const getSpans = (part: Part): ReadonlyArray<Span> =>
@@ -64,12 +64,12 @@ export const paper = paint("paper")
 
 export const plain: Paint = (part) => new StyledText(getSpans(part))
 
-/** Characters, an emoji or a wide letter as one. */
+/** Counts an emoji or a wide letter as one. */
 const count = (text: string): number => Array.from(text).length
 
 export const countColumns = (part: Part): number => getSpans(part).reduce((sum, { text }) => sum + count(text), 0)
 
-/** Fills up with spaces; what is wider stays as it is. */
+/** Pads with spaces; a wider part stays as it is. */
 export const padEnd = (part: Part, width: number): StyledText =>
   styled`${part}${" ".repeat(Math.max(0, width - countColumns(part)))}`
 
@@ -78,7 +78,7 @@ export const join = (parts: ReadonlyArray<Part>, separator: Part = " "): StyledT
     parts.flatMap((part, index) => index === 0 ? getSpans(part) : [...getSpans(separator), ...getSpans(part)])
   )
 
-/** Cuts what is wider than so many columns, and shows that it was cut. */
+/** Cuts a part that is wider than `columns`, and shows that it was cut. */
 export const fit = (part: Part, columns: number): StyledText => {
   if (countColumns(part) <= columns) return plain(part)
   let left = Math.max(0, columns - 1)
@@ -91,7 +91,7 @@ export const fit = (part: Part, columns: number): StyledText => {
   return styled`${new StyledText(spans)}…`
 }
 
-/** Breaks what is wider than so many columns, at spaces where there are some. All lines but the first are indented. */
+/** Breaks a part that is wider than `columns`, at spaces if there are any. All lines but the first are indented. */
 export const wrap = (part: Part, columns: number, indent = 0): ReadonlyArray<StyledText> => {
   const characters = getSpans(part).flatMap(({ attributes, text }) =>
     Array.from(text, (text): Span => ({ text, attributes }))
@@ -114,7 +114,7 @@ const renderSpan = ({ attributes, text }: Span): string =>
     ? ""
     : attributes.reduce((inner, name) => `\u001b[${codes[name][0]}m${inner}\u001b[${codes[name][1]}m`, text)
 
-/** The only place where escape sequences come from. */
+/** The only place that makes escape sequences. */
 export const render = (part: Part, colours: boolean): string => {
   const spans = getSpans(part)
   return (colours ? spans.map(renderSpan) : spans.map(({ text }) => text)).join("")

@@ -18,7 +18,7 @@ const idArgument = Argument.String("subscription").pipe(
   Argument.withSchema(SubscriptionId)
 )
 
-/** The form in which the API gives it. */
+/** The form of the API. */
 const printSubscription = (subscription: Subscription) => printJson(Schema.encodeSync(Subscription)(subscription))
 
 const list = Command.make(
@@ -142,7 +142,7 @@ const show = Command.make(
   Command.withExamples([{ command: "columba subscriptions show sub_01K5ZR…", description: "Ids are in 'list'" }])
 )
 
-/** Commands that change one subscription and say so in a line. */
+/** Commands that change one subscription and report it in a line. */
 const pause = Command.make(
   "pause",
   { ...remoteFlags, id: idArgument },
@@ -268,7 +268,7 @@ const test = Command.make("test", { ...remoteFlags, json, id: idArgument }, (fla
     }])
   )
 
-/** The endpoint has 15 s, and the server takes some tests at a time. */
+/** The endpoint has 15 s, and the server runs some tests at a time. */
 const testTimeout = "30 seconds"
 
 const rotate = Command.make("rotate", {

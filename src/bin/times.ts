@@ -12,7 +12,7 @@ const describeSeconds = (seconds: number): string => {
   return `${Math.floor(seconds / length)} ${unit}`
 }
 
-/** `just now`, `3 min ago`, `in 20 s`. What is no time stays as it is. */
+/** `just now`, `3 min ago`, `in 20 s`. A text that is no time stays as it is. */
 export const describeTime = (time: string, now: number): string => {
   const at = Date.parse(time)
   if (Number.isNaN(at)) return time

@@ -1,6 +1,6 @@
 /**
- * `columba top`: the fleet as it is now, on the whole terminal, over the typed client. It goes on where it was when the
- * server comes back.
+ * `columba top`: the fleet as it is now, on the whole terminal, over the typed client. When the server returns after
+ * an outage, it continues where it was.
  */
 import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import { Clock, Duration, Effect, Queue, Schedule, Stream, Terminal } from "effect"
@@ -15,22 +15,25 @@ import { topLines } from "./topLines.ts"
 import { begin, step } from "./topModel.ts"
 import type { TopCommand, TopInput } from "./topModel.ts"
 
-/** Changes are drawn together: faster than eyes follow, and one drawing for all that came in the meantime. */
+/** Changes are drawn together: faster than eyes follow, and one drawing for all that arrived in the meantime. */
 const drawEvery = Duration.millis(250)
 
-/** The first part brings every device at once. */
+/** The first part contains every device at once. */
 const drawAtMost = 2_000
 
 /** Two seconds: often enough to see a rate, seldom enough to cost nothing. */
 const askEvery = Duration.seconds(2)
 const answerMax = Duration.seconds(5)
 
-/** A terminal that does not know its size says zero. */
+/** A terminal that has no recorded size reports zero. */
 const sized = ({ columns, rows }: Terminal.Size): Terminal.Size => ({ columns: columns || 80, rows: rows || 24 })
 
 type Client = ColumbaClient["Service"]
 
-/** A key that is limited to some devices may not see figures of the whole fleet; whether the server answers is asked all the same. */
+/**
+ * A key that is limited to some devices may not see figures of the whole fleet; the server is asked all the same, to
+ * see whether it answers.
+ */
 const figures = ({ server }: Client, isWhole: boolean) =>
   Effect.gen(function*() {
     const asked = isWhole ? server.overview() : Effect.as(server.ping(), null)
@@ -72,11 +75,11 @@ const carryOut = ({ devices }: Client, command: TopCommand): Effect.Effect<TopIn
 }
 
 const follow = Effect.fnUntraced(function*(client: Client) {
-  // Before the terminal is taken: what cannot be reached is said as by any other command.
+  // Before the terminal is taken over, so that an unreachable server is reported as by any other command.
   const caller = yield* answeredInTime(client.server.caller())
   const terminal = yield* Terminal.Terminal
   const screen = yield* FullScreen.open(process.stdout, hasColours(process.stdout))
-  // The newest counts: who asks twice wants the second answer.
+  // The newest request counts: a person who asks twice wants the second answer.
   const commands = yield* Queue.sliding<TopCommand>(1)
   const sizes = Stream.fromQueue(yield* terminal.size).pipe(
     Stream.map((size): TopInput => ({ _tag: "Size", size: sized(size) }))
@@ -115,7 +118,7 @@ const follow = Effect.fnUntraced(function*(client: Client) {
   )
 }, Effect.scoped)
 
-/** No key ends it but those that the view itself knows: Escape leaves a search. */
+/** Only the view's own keys end it: Escape leaves a search. */
 const terminalOfKeys = NodeTerminal.make(() => false)
 
 export const top = Command.make("top", remoteFlags, (flags) =>

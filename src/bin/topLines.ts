@@ -10,7 +10,7 @@ import type { TopState } from "./topModel.ts"
 
 const number = new Intl.NumberFormat("en-US")
 
-/** Names and accounts are as wide as these where there is room. */
+/** Maximum width of names and accounts, if there is room. */
 const nameMax = 28
 const accountColumns = 16
 const stateColumns = Math.max(...DeviceStateTag.literals.map((tag) => tag.length))
@@ -54,7 +54,7 @@ const describeSinks = ({ overview }: TopState): Part => {
     )
 }
 
-/** One line for what is worst; the dashboard has all of it. */
+/** One line for the worst trouble; the dashboard has all of it. */
 const describeTrouble = ({ lostSince, overview }: TopState, now: number): Part => {
   if (lostSince !== null) {
     return red(`the server stopped answering ${describeTime(new Date(lostSince).toISOString(), now)}; trying again`)
@@ -88,7 +88,7 @@ const describeRow = (row: DeviceRow, state: TopState, widths: ReturnType<typeof 
   }${hasRoom ? styled`  ${dim(describeState(row.state, now))}` : ""}`
 }
 
-/** As many as fit, with the selected one among them. */
+/** As many as fit, including the selected one. */
 const listLines = (state: TopState, now: number): ReadonlyArray<Part> => {
   const widths = tableWidths(state)
   const count = listRows(state)
@@ -105,14 +105,14 @@ const listLines = (state: TopState, now: number): ReadonlyArray<Part> => {
 }
 
 const keyColumns = 24
-/** Where there is no room for the names of all keys. */
+/** Width of the keys if there is no room for the names of all. */
 const keyColumnsNarrow = 7
 
-/** What `explanation` begins its lines with: a word, or none where one goes on. */
+/** The label at the beginning of a line of `explanation`, or none for a continuation. */
 const labelled = /^(why|next|send|fix|seen|) +/
 const labelColumns = 7
 
-/** With less there is no room for a word about a state. */
+/** With fewer columns there is no room for the details of a state. */
 const detailColumnsMin = 12
 
 const keys: ReadonlyArray<readonly [name: string, what: string, short?: string]> = [
@@ -147,7 +147,7 @@ const middle = (state: TopState, now: number): ReadonlyArray<Part> => {
   ]
 }
 
-/** The keys, and what they have been used for. A narrow terminal shows only what is not as at first. */
+/** The keys, and the current settings. A narrow terminal shows only settings that differ from the defaults. */
 const short = ({ filter, order, size }: TopState): Part => {
   const isWide = size.columns >= accountFrom
   const key = (name: string, value: Part, isShown = isWide): ReadonlyArray<Part> =>

@@ -1,6 +1,4 @@
-/**
- * What `columba top` shows and what its keys do. Pure: `top` carries out the commands, `topLines` draws.
- */
+/** The content of `columba top` and the effect of its keys. Pure: `top` carries out the commands, `topLines` draws. */
 import type { Terminal } from "effect"
 import { filterRows, FleetModel, rankNeed } from "../client/FleetModel.ts"
 import type { DeviceRow, FleetView, RowFilter } from "../client/FleetModel.ts"
@@ -12,14 +10,14 @@ import type { DeviceId } from "../domain/Ids.ts"
 export const orders = ["need", "name", "change"] as const
 export type Order = (typeof orders)[number]
 
-/** What `s` goes through: a state that no device is in is left out. */
+/** The states that `s` cycles through: a state without devices is skipped. */
 const stateFilters = ({ filter, fleet }: TopState): ReadonlyArray<RowFilter["state"]> => [
   "all",
   "needy",
   ...DeviceStateTag.literals.filter((tag) => fleet.counts[tag] > 0 || filter.state === tag)
 ]
 
-/** What is over the list, or below it. */
+/** What covers the list, or stands below it. */
 export type Mode =
   | { readonly _tag: "List" }
   | { readonly _tag: "Search" }
@@ -33,7 +31,7 @@ export interface TopState {
   readonly overview: Overview | null
   /** Events per second between the last two answers; null before there are two. */
   readonly rate: number | null
-  /** Since when the server does not answer, by this machine's clock; null while it does. */
+  /** Since when the server does not answer, by this machine's clock; null while it answers. */
   readonly lostSince: number | null
   readonly filter: RowFilter
   readonly order: Order
@@ -42,9 +40,9 @@ export interface TopState {
   readonly selected: DeviceId | null
   readonly size: Terminal.Size
   readonly mode: Mode
-  /** What became of the last command. */
+  /** The result of the last command. */
   readonly said: { readonly ok: boolean; readonly text: string } | null
-  /** The key of the caller may do more than read. */
+  /** The caller's key may do more than read. */
   readonly mayManage: boolean
 }
 
@@ -61,7 +59,7 @@ export type TopInput =
   | { readonly _tag: "Explained"; readonly id: DeviceId; readonly found: Explanation }
   | { readonly _tag: "Said"; readonly ok: boolean; readonly text: string }
   | { readonly _tag: "Tick" }
-  /** The terminal is gone. */
+  /** The terminal was closed. */
   | { readonly _tag: "Ended" }
 
 export interface Stepped {
@@ -69,7 +67,7 @@ export interface Stepped {
   readonly command: TopCommand | null
 }
 
-/** Lines that are not of the list: four above with a blank one, the head of the columns, and two below. */
+/** Lines outside of the list: four above with a blank one, the head of the columns, and two below. */
 export const listRows = ({ size }: Pick<TopState, "size">): number => Math.max(1, size.rows - 8)
 
 export const begin = (size: Terminal.Size, mayManage: boolean): TopState => ({
@@ -88,7 +86,7 @@ export const begin = (size: Terminal.Size, mayManage: boolean): TopState => ({
 })
 
 const compare: Readonly<Record<Order, (left: DeviceRow, right: DeviceRow) => number>> = {
-  // Rows come by name, and sorting keeps the order of equals.
+  // Rows are sorted by name, and sorting keeps the order of equals.
   name: () => 0,
   need: (left, right) => rankNeed(right) - rankNeed(left),
   change: (left, right) => left.since < right.since ? 1 : left.since > right.since ? -1 : 0

@@ -1,4 +1,7 @@
-/** A file of this machine that a command sends: given to the server as it is read. A URL is left to the server. */
+/**
+ * A file of this machine that a command sends: streamed to the server while it is read. A URL is passed on to the
+ * server.
+ */
 import { openAsBlob } from "node:fs"
 import { basename } from "node:path"
 import { Effect } from "effect"
@@ -8,12 +11,12 @@ import { CommandFailed, exitCode } from "./failures.ts"
 import { withClient } from "./remote.ts"
 import type { Remote } from "./remote.ts"
 
-/** Where the server finds it. */
+/** Where the server finds the file. */
 export type Source = { readonly url: string } | { readonly file: FileId }
 
 export const isUrl = (given: string): boolean => /^https?:\/\//i.test(given)
 
-/** The name that its recipient sees, of a file of this machine. */
+/** The name that the recipient sees, for a file of this machine. */
 export const nameOf = (given: string): string | undefined => isUrl(given) ? undefined : basename(given)
 
 export const makeSource = Effect.fnUntraced(function*(

@@ -1,6 +1,6 @@
 /**
- * The check `webhooks` of `columba doctor`: whether the gateway of the settings can post its events to us, and if not,
- * what to set where.
+ * The check `webhooks` of `columba doctor`: whether the gateway of the settings can post its events to Columba, and if
+ * not, what to set where.
  */
 import { Effect, Redacted } from "effect"
 import type { Settings } from "../layers/Settings.ts"
@@ -11,10 +11,10 @@ import type { Finding } from "./finding.ts"
 
 const name = "webhooks"
 
-/** What some gateways sign with when no secret was chosen: everybody knows it. */
+/** The secret with which some gateways sign when none was chosen: it is public. */
 const knownSecret = "secret"
 
-/** An answer through a proxy takes less; who waits sees the other findings meanwhile. */
+/** An answer through a proxy takes less; meanwhile the other findings are visible. */
 const answerMillis = 4000
 
 export interface Configured {
@@ -22,7 +22,7 @@ export interface Configured {
   readonly webhookSecret: Redacted.Redacted | null
 }
 
-/** Null where the gateway sends none. */
+/** Null if the gateway sends none. */
 export const checkWebhooks = (
   { capabilities, ingest, name: gateway, webhook }: WhatsAppGateway,
   { settings, webhookSecret }: Configured
@@ -61,7 +61,7 @@ export const checkWebhooks = (
   return Effect.map(postUnsigned(url), (answer) => judge(url, answer))
 }
 
-/** What answers there. Columba refuses what is not signed, in words of its own. */
+/** The kinds of answers there. Columba refuses unsigned requests with its own message. */
 type Answer =
   | { readonly _tag: "Columba" }
   | { readonly _tag: "Other"; readonly status: number }

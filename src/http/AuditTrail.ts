@@ -1,11 +1,11 @@
 /**
- * Who has changed what, as events in the log (`audit.changed`): every operation that needs the scope `manage` or `admin`
- * and is no read. Recorded are the caller, the operation, what it was about and the names of the fields that were given;
- * values only where the table says so, so no secret, no text and no phone number can get there.
+ * Who has changed what, as events in the log (`audit.changed`): every operation that needs the scope `manage` or
+ * `admin`, except reads. An event contains the caller, the operation, its subject and the names of the fields in the
+ * request; values only of fields that the table allows, so it never contains a secret, a text or a phone number.
  *
- * A change that is answered as done has its event on disk before. What is interrupted or fails on the way is recorded as
- * `unknown`; what was refused is not recorded. Should the process be killed between a change and its event, the change
- * stands without one. A server without keys records nothing, as it does not know who calls.
+ * When a change is answered as done, its event is on disk. A change that is interrupted or fails midway is recorded as
+ * `unknown`; a refused one is not recorded. If the process is killed between a change and its event, the change stands
+ * without one. A server without keys records nothing, as its callers have no identity.
  */
 import { Cause, Clock, Context, Effect, Exit, Layer } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
@@ -24,13 +24,13 @@ interface Audited {
 }
 
 export class AuditTrail extends Context.Service<AuditTrail, {
-  /** The change, recorded with what became of it. */
+  /** Runs the change and records it with its outcome. */
   readonly audit: <A, E, R>(
     operation: Audited,
     payload: object,
     change: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R | CurrentCaller>
-  /** What has no end to wait for is recorded when it begins. */
+  /** Records a stream when it begins, because it has no end to wait for. */
   readonly begun: (name: string, payload: object) => Effect.Effect<void, never, CurrentCaller>
 }>()("columba/http/AuditTrail") {
   static readonly layer = Layer.effect(
@@ -85,7 +85,7 @@ export const isAudited = ({ endpoint, scope }: AnyOperation): boolean =>
 /** Failures after which something may have been changed. */
 const uncertain = new Set(["StorageUnavailable", "GatewayUnavailable"])
 
-/** Null where nothing was changed. */
+/** Null if nothing was changed. */
 const judge = (exit: Exit.Exit<unknown, unknown>): AuditData["outcome"] | null => {
   if (Exit.isSuccess(exit)) return "done"
   const failure = exit.cause.reasons.find(Cause.isFailReason)?.error
@@ -103,7 +103,7 @@ const describe = (
   made: unknown
 ): Pick<AuditData, "operation" | "subject" | "fields" | "values"> => {
   const given = Object.entries(payload).filter(([, value]) => value !== undefined)
-  // What names the thing is its subject.
+  // The subject is the field that names the changed object.
   const parameters: ReadonlyArray<string> = endpoint.path.match(/(?<=:)\w+/g) ?? []
   return {
     operation: name,

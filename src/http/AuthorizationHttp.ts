@@ -28,7 +28,7 @@ type Refusal = Unauthorized | Forbidden | TooManyRequests
 export class Authorizer extends Context.Service<Authorizer, {
   /** No keys are configured: every caller may do everything. */
   readonly open: boolean
-  /** The key of ours that the request carries, whatever it allows. */
+  /** The accepted key that the request carries, whatever its scopes. */
   readonly findKey: (headers: Headers.Headers) => KnownKey | null
   /** Counts as a request of the key, or as a failure of the address. */
   readonly authorize: (
@@ -76,7 +76,7 @@ const make = (directory: KeyDirectory["Service"], limits: CallLimits["Service"])
   })
 }
 
-/** Every endpoint and RPC carries both; a test holds that. */
+/** Every endpoint and RPC has both annotations, which a test checks. */
 const readRequired = (annotations: Context.Context<never>) => ({
   scope: Context.getUnsafe(annotations, RequiredScope),
   reach: Context.getUnsafe(annotations, RequiredReach)
@@ -89,8 +89,8 @@ const presentedKey = (headers: Headers.Headers): string | null => {
 
 /**
  * Both schemes run the same check over both headers. The framework tries them in turn and reports the last failure. If
- * each looked at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope. The second one
- * repeats what the first one found, so that a request counts once.
+ * each read only its own header, a missing `X-Api-Key` would hide that the bearer key lacks a scope. The second one
+ * repeats the result of the first, so that a request counts once.
  */
 export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Layer.effect(
   HttpAuthorization,
@@ -121,8 +121,8 @@ const sayWhen =
     Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(retryAfterSeconds)))
 
 /**
- * Also keeps defects to ourselves: the framework would give a caller what was thrown. A request with a valid key
- * authenticates the WebSocket that it came by, also when the key lacks the scope.
+ * Also hides defects: the framework would send the thrown value to a caller. A request with a valid key authenticates
+ * its WebSocket, even if the key lacks the scope.
  */
 export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer | CallerSockets> = Layer.effect(
   RpcAuthorization,

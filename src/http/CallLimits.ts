@@ -1,8 +1,8 @@
 /**
- * How often a key may call, and how often an address may present a key that is none. Both are counted in this process
- * alone, in bounded memory. A request with a right key is never refused for the failures of its address: behind a proxy all
- * callers have one address, and one of them could shut the others out. What makes guessing hopeless is the length of keys
- * and not this limit; it bounds what guessing costs, and says that somebody does.
+ * How often a key may call, and how often an address may present an unknown key. Both are counted in this process
+ * alone, in bounded memory. A request with a valid key is never refused for the failures of its address: behind a
+ * proxy all callers have one address, and one of them could shut the others out. The length of keys, not this limit,
+ * makes guessing hopeless; the limit bounds the cost of guessing and reports it.
  */
 import { Clock, Context, Effect, Layer, Metric } from "effect"
 import { TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
@@ -12,26 +12,28 @@ import { monotonicMillis } from "../services/monotonic.ts"
 import { RateBuckets } from "../services/RateBuckets.ts"
 import { RepeatedWarnings } from "../services/RepeatedWarnings.ts"
 
-/** What a key may do that does not say otherwise: more than dashboards and integrations need, less than a process can. */
+/**
+ * The rate of a key without its own limit: more than dashboards and integrations need, less than a process can serve.
+ */
 export const requestsPerSecondDefault = 100
 
-/** How many seconds of its rate a key may use at once: a page that loads asks for many things together. */
+/** How many seconds of its rate a key may use at once: a page that loads makes many requests together. */
 const burstSeconds = 2
 
-/** Failures of one address: a person who mistypes, or a program with an old key that tries again now and then. */
+/** Failures of one address: a person who mistypes, or a program with an old key that retries now and then. */
 export const failuresBurst = 20
 const failuresPerSecond = 10 / 60
 
-/** Some hundred bytes each. Who has more addresses than this is not held up by a limit per address. */
+/** Some hundred bytes each. A limit per address does not stop an attacker with more addresses than this. */
 export const addressesMax = 10_000
 
 /** Far more than there can be keys. */
 const keysMax = 2_000
 
 export class CallLimits extends Context.Service<CallLimits, {
-  /** Takes a request of the key, or fails where it has used up its rate. */
+  /** Counts a request of the key, or fails if the key has used up its rate. */
   readonly take: (key: KnownKey) => Effect.Effect<void, TooManyRequests>
-  /** A key was presented from this address that is none of ours: says how to refuse it. */
+  /** An unknown key was presented from this address: fails with the refusal to send. */
   readonly refuse: (address: string) => Effect.Effect<never, Unauthorized | TooManyRequests>
 }>()("columba/http/CallLimits") {
   static readonly layer = Layer.effect(

@@ -1,6 +1,6 @@
 /**
- * Signals to long-lived answers that the server is about to stop. Streams then end by themselves and their clients
- * reconnect elsewhere at once, instead of delaying the shutdown until its time is over.
+ * Signals to long-lived answers that the server is about to stop. Streams then end and their clients reconnect
+ * elsewhere at once, instead of delaying the shutdown until its time is over.
  */
 import { Context, Effect, Latch, Layer } from "effect"
 

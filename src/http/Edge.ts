@@ -1,6 +1,6 @@
 /**
- * What every request passes, on any route: whether its origin is allowed, how large and how long a request may be, and one
- * form for every failure. The details of a defect go to the log and not into the answer.
+ * The checks of every request, on any route: whether its origin is allowed, how large and how long a request may be,
+ * and one form for every failure. The details of a defect go to the log and not into the answer.
  */
 import { ByteSize, Cause, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -29,7 +29,7 @@ import { isWebhookPath } from "./WebhooksHttp.ts"
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
 
-/** Ours are a few hundred bytes. */
+/** Columba's own requests have a few hundred bytes. */
 export const requestBodyMax = ByteSize.mebibytes(1)
 
 /** The time until an answer begins, with all of the request's body. Streams begin at once, so they may last longer. */
@@ -38,17 +38,17 @@ export const answerTimeout = Duration.seconds(30)
 export interface EdgeOptions {
   /** No keys are configured: only programs of this machine may call, and no web page in a browser of this machine. */
   readonly open: boolean
-  /** The methods some route takes at this path; empty where none does. */
+  /** The methods that some route accepts at this path; empty if none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
   readonly draining: Draining["Service"]
   readonly sockets: CallerSockets["Service"]
-  /** The key of ours that the request carries. */
+  /** The accepted key that the request carries. */
   readonly findKey: (headers: Headers.Headers) => KnownKey | null
   /** Origins whose web pages may call, such as `https://app.example`. None for a server that only programs call. */
   readonly corsOrigins: ReadonlyArray<string>
 }
 
-/** How long a browser may remember what it was allowed, in seconds. */
+/** How long a browser may cache a preflight answer, in seconds. */
 const preflightAge = 600
 
 export const guard = <E>(
@@ -81,15 +81,15 @@ const answer = <E>(
       Effect.catchCause((cause) => failed(cause, request, options))
     )
     const answered = withSecurityHeaders(asError(response), request)
-    // The server waits for its connections when it stops, so a stream that ends then closes its connection as well. A file
-    // that was refused is not read to its end.
+    // The server waits for its connections when it stops, so a stream that ends then also closes its connection. A
+    // refused file is not read to its end.
     return response.body._tag === "Stream" || options.draining.hasBegun() ||
         (response.status >= 400 && isUpload(request))
       ? HttpServerResponse.setHeader(answered, "connection", "close")
       : answered
   })
 
-/** A WebSocket lasts until its client leaves, the server stops, or it is over (`CallerSockets`). */
+/** A WebSocket lasts until its client leaves, the server stops, or its time is over (`CallerSockets`). */
 const upgrade = Effect.fnUntraced(function*<E>(
   routes: Effect.Effect<Response, E, Request | Scope.Scope>,
   request: Request,
@@ -140,7 +140,7 @@ const tooLarge = refused(
 
 const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toLowerCase() === "websocket"
 
-/** Null where the request may go on. Webhooks are judged by their signature, and have bounds of their own. */
+/** Null if the request may continue. Webhooks are checked by their signature, and have their own bounds. */
 const refuse = (request: Request, options: EdgeOptions): Response | null => {
   if (isWebhookPath(parsePath(request))) return null
   if (isUpload(request)) return options.open ? foreign(request, options.corsOrigins) : null
@@ -149,9 +149,10 @@ const refuse = (request: Request, options: EdgeOptions): Response | null => {
 }
 
 /**
- * Without keys, a caller is allowed because it runs on this machine. But a browser on this machine runs pages of other sites.
- * Such a page may let its own name resolve to our address (then `Host` is that name), or send a request across origins
- * (then `Origin` is not ours). Reads across origins need no check: the browser does not show their answer to the page.
+ * Without keys, a caller is allowed because it runs on this machine. But a browser on this machine runs pages of other
+ * sites. Such a page may let its own name resolve to this server's address (then `Host` is that name), or send a
+ * request across origins (then `Origin` is another one). Reads across origins need no check: the browser does not show
+ * their answer to the page.
  */
 const foreign = (request: Request, corsOrigins: ReadonlyArray<string>): Response | null => {
   const host = request.headers["host"] ?? ""
@@ -178,7 +179,7 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
       )
     }
   }
-  // The handshake of a WebSocket failed, or its connection broke. Neither is a defect of ours.
+  // The handshake of a WebSocket failed, or its connection broke. Neither is a defect of Columba.
   if (Socket.isSocketError(error)) return Effect.succeed(refused(400, "UpgradeFailed", "The WebSocket was not opened"))
   return Effect.as(
     Effect.logError(`Defect while answering ${request.method} ${hideAddresses(parsePath(request))}`, cause),
@@ -186,7 +187,7 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
   )
 }
 
-/** What a file is written to, and what refuses it, has bounds of its own. */
+/** Uploads have bounds of their own, in the store that writes them. */
 const isUpload = (request: Request): boolean => request.method === "POST" && isUploadPath(parsePath(request))
 
 const parsePath = (request: Request): string => request.url.split("?", 1)[0] ?? ""
@@ -201,7 +202,7 @@ const noRoute = (request: Request, options: EdgeOptions): Response => {
     })
 }
 
-/** The framework answers some refusals with a status alone. They get the form that all other errors have. */
+/** The framework answers some refusals with a status alone. These get the form of all other errors. */
 const asError = (response: Response): Response => {
   const isJson = response.headers["content-type"]?.includes("json") === true
   if (response.status < 400 || isJson || response.body._tag === "Stream") return response
@@ -212,8 +213,9 @@ const asError = (response: Response): Response => {
 }
 
 /**
- * What a page may do. The dashboard loads its own files and calls this server, plays what it holds itself, and no text
- * becomes script or markup (trusted types). The documents page, which is not ours, writes styles. No page may frame ours.
+ * The content security policy. The dashboard loads its own files and calls this server, plays the media it holds
+ * itself, and no text becomes script or markup (trusted types). The documents page, which is not Columba's code,
+ * writes styles. No page may frame these.
  */
 const choosePolicy = (path: string): string => {
   const base = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -229,17 +231,17 @@ const choosePolicy = (path: string): string => {
   }
 }
 
-/** Of the browser, that no page of ours uses. */
+/** Browser features that no page of Columba uses. */
 const unusedFeatures = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), display-capture=()"
 
 const withSecurityHeaders = (response: Response, request: Request): Response =>
   HttpServerResponse.setHeaders(response, {
-    // A 401 must say how to authenticate, and clients look for it.
+    // A 401 must name the authentication scheme, and clients look for it.
     ...(response.status === 401 ? { "www-authenticate": response.headers["www-authenticate"] ?? "Bearer" } : {}),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
-    // No page of another origin holds a handle of ours, or embeds what we answer; CORS decides about reading it.
+    // No page of another origin gets a handle of these pages, or embeds an answer; CORS decides about reading it.
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": unusedFeatures,

@@ -21,7 +21,7 @@ import { OpenStreams } from "./OpenStreams.ts"
 import { findStart, hiddenFrom, pieces, readPage } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
-/** What a browser waits before it reconnects. */
+/** The wait of a browser before it reconnects. */
 const retryDelay = Duration.seconds(2)
 
 export const EventsHttp = HttpApiBuilder.group(
@@ -49,7 +49,8 @@ export const EventsHttp = HttpApiBuilder.group(
       const { device, hidden, kind: kinds, visible } = query
       const body = log.follow({ after, mark, device, visible, kinds, hidden, budget }).pipe(
         Stream.flatMap((page) => Stream.fromIterable(rendered(page), { chunkSize: 1 })),
-        // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
+        // The status has been sent already. A client that reconnects gets any other failure as the answer to that
+        // request.
         Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
         Stream.interruptWhen(draining.begun)
       )
@@ -87,19 +88,19 @@ const acceptsStream = (accept: string | undefined): boolean =>
   accept?.toLowerCase().includes("text/event-stream") === true
 
 /**
- * The pieces of a page, each made when its turn comes: what a client does not take is in memory once, as events, and not as text
- * too. A heartbeat moves the client's `Last-Event-ID` forward too, so that a filter with few matches is not read again
- * from far back.
+ * The pieces of a page, each made when it is needed: data that a client does not read is in memory once, as events,
+ * and not as text too. A heartbeat moves the client's `Last-Event-ID` forward too, so that a filter with few matches
+ * is not read again from far back.
  */
 function* rendered(page: EventPage): Generator<string> {
   if (page.events.length === 0) return yield heartbeat(positionAfter(page.through, page.throughId))
   for (const run of pieces(page)) yield run.map(block).join("")
 }
 
-/** A comment, which no reader sees as an event, and the position to resume from. */
+/** A comment, which no reader treats as an event, and the position to resume from. */
 const heartbeat = (through: Position): string => `id: ${through}\n: ${through}\n\n`
 
-/** With the position to resume from as its id too, so that a browser that reconnects by itself resumes there. */
+/** With the position to resume from as its id too, so that a browser that reconnects automatically resumes there. */
 const renderReset = (reset: LogReset): string =>
   Sse.encoder.write({ _tag: "Event", event: reset._tag, id: reset.head, data: JSON.stringify(encodeReset(reset)) })
 

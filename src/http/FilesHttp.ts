@@ -1,4 +1,4 @@
-/** Files to send, as they come: to the disk, bounded in bytes, in time and in standing still. */
+/** Files to send, streamed to the disk, bounded in bytes, in time and in silence. */
 import { DateTime, Duration, Effect, Option, Semaphore, Stream } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../contracts/Api.ts"
@@ -9,10 +9,10 @@ import { FileInvalid, FileTooLarge, UploadMisdirected, UploadRefused } from "../
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { OutgoingFiles } from "../services/OutgoingFiles.ts"
 
-/** Uploads at once: each holds a file and 64 KiB. */
+/** Concurrent uploads: each holds a file and 64 KiB. */
 const uploadsMax = 32
 
-/** A client that sends no byte for so long is gone or stuck. */
+/** Maximum silence of a client before it counts as gone or stuck. */
 const silenceMax = Duration.seconds(30)
 
 const broken = UploadRefused.of("broken", "The upload ended before its last byte, or stood still")

@@ -5,18 +5,18 @@ import { PrometheusMetrics } from "effect/observability"
 import { Readiness } from "../services/Readiness.ts"
 import { Authorizer } from "./AuthorizationHttp.ts"
 
-/** What a key needs to see figures of the whole fleet. */
+/** The permission that a key needs to see figures of the whole fleet. */
 const readsAll = { scope: "read", reach: "fleet" } as const
 
 /**
- * The process runs and its event loop turns. It does not look at what the process depends on: a restart would not fix
- * that.
+ * The process runs and its event loop turns. It does not check the process's dependencies: a restart would not fix
+ * those.
  */
 const healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
 
 /**
- * Probes send no key, so it needs none. What is missing is said to everyone; the details of what is ready tell the size
- * and the traffic of the fleet, and are for keys that may read all of it.
+ * Probes send no key, so it needs none. Failing checks are shown to everyone; the details of passing checks reveal the
+ * size and the traffic of the fleet, and are for keys that may read all of it.
  */
 const readyz = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const readiness = yield* Readiness
@@ -42,7 +42,7 @@ const readyz = HttpRouter.use(Effect.fnUntraced(function*(router) {
   )
 }))
 
-/** Wants the scope `read` where keys are configured; scrapers can send a bearer token. */
+/** Requires the scope `read` if keys are configured; scrapers can send a bearer token. */
 const metrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const { authorize } = yield* Authorizer
   yield* router.add(

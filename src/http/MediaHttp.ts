@@ -1,4 +1,4 @@
-/** The files of messages over HTTP: streamed, never run by a browser, and of an open number at once. */
+/** The files of messages over HTTP: streamed, never run by a browser, and counted among the open streams. */
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
@@ -22,7 +22,7 @@ export const MediaHttp = HttpApiBuilder.group(
       "download",
       Effect.fnUntraced(function*({ params, request }) {
         const { devices: visible } = yield* CurrentCaller
-        // The request's scope closes when all of its answer is sent, or its client is gone; the file with it.
+        // The request's scope closes when all of its answer is sent, or its client is gone, and closes the file.
         const { guard } = yield* admit
         const file = yield* media.open(params.id, visible)
         return HttpServerResponse.stream(guard(file.content, dropConnection(request)), {
@@ -38,7 +38,7 @@ export const MediaHttp = HttpApiBuilder.group(
   })
 )
 
-/** The sender chose the name, so it is escaped as RFC 8187 says. */
+/** The sender chose the name, so it is escaped according to RFC 8187. */
 const describeDisposition = ({ fileName }: Media): string => {
   if (fileName === null) return "attachment"
   const name = encodeURIComponent(fileName.slice(0, fileNameMax).toWellFormed()).replace(/['()*]/g, escapeByte)

@@ -1,11 +1,11 @@
 /**
- * The open streams of this process, over HTTP and RPC together: how many there may be, how much of the log they may hold
- * in memory in all, and the end of those whose client takes nothing. The bounds are common to all streams, because all of
- * them use the memory of one process.
+ * The open streams of this process, over HTTP and RPC together: how many there may be, how much of the log they may
+ * hold in memory in all, and the end of those whose client does not read. The bounds are common to all streams,
+ * because all of them use the memory of one process.
  *
- * A page that was read stays in memory until its client has taken it. So each stream may hold a small page at any time,
- * and more only from a pool that all share: a thousand clients that do not read cost no more than the pool, and a
- * client that reads is never held up by them, but for events larger than the small page.
+ * A page that was read stays in memory until its client has read it. So each stream may hold a small page at any time,
+ * and more only from a shared pool: a thousand clients that do not read cost no more than the pool, and they never
+ * delay a client that reads, except for events larger than the small page.
  */
 import { Array as Arr, Clock, Context, Duration, Effect, Fiber, Function, Layer, Stream } from "effect"
 import type { Scope } from "effect"
@@ -23,27 +23,27 @@ export const StreamsMax = Context.Reference<number>("columba/http/StreamsMax", {
 const perKeyShare = 5
 export const streamsPerKeyMax = openStreamsMax / perKeyShare
 
-/** What each stream may hold without asking: some tens of usual events. */
+/** Maximum size of a stream's page without the pool: some tens of usual events. */
 export const pageBytesReserved = 16 * 1024
 
-/** What one stream may take at a time, for its share of the pool: large enough that a reader far behind catches up fast. */
+/** Maximum that one stream may take from the pool at a time: large enough that a reader far behind catches up fast. */
 export const pageBytesWanted = 256 * 1024
 
 /**
- * 48 MiB for all streams, in bytes of event data. What it costs is up to twice as much, for the piece of each page that is
- * on its way as text and as bytes.
+ * 48 MiB for all streams, in bytes of event data. The real cost is up to twice as much, for the piece of each page
+ * that is in transit as text and as bytes.
  */
 export const poolBytes = 48 * 1024 * 1024
 
-/** A client that takes nothing for so long is gone or stuck. It can resume after the last event that it has. */
+/** A client that reads nothing for this time is gone or stuck. It can resume after the last event that it has. */
 const stallMax = Duration.seconds(30)
 
 /** How often stalled streams are looked for. */
 const sweepInterval = Duration.seconds(5)
 
 /**
- * Streams that are ended in one turn. Each takes a fraction of a millisecond, and what it held goes to streams that wait,
- * which read and write a page each: a thousand at once would hold up for a second those whose clients read.
+ * Streams that are ended in one turn. Each takes a fraction of a millisecond, and its memory goes to waiting streams,
+ * which read and write a page each: a thousand at once would delay for a second those whose clients read.
  */
 const endedAtOnce = 8
 const endedPause = Duration.millis(20)
@@ -52,9 +52,9 @@ const endedPause = Duration.millis(20)
 export interface OpenStream {
   readonly budget: ReadBudget
   /**
-   * Ends the stream when its reader takes nothing of what it was given for `stallMax`, and when the key that it was
-   * opened with is not accepted any more. `drop` is called before the end of a stream that was not taken: where the
-   * connection serves nothing else, it frees what the kernel holds for it.
+   * Ends the stream when its reader takes none of the delivered data for `stallMax`, and when the key that it was
+   * opened with is no longer accepted. `drop` is called before the end of a stalled stream: if the connection serves
+   * nothing else, it frees the kernel's buffers.
    */
   readonly guard: <A, E, R>(stream: Stream.Stream<A, E, R>, drop?: () => void) => Stream.Stream<A, E, R>
 }
@@ -88,7 +88,7 @@ export class OpenStreams extends Context.Service<OpenStreams, {
         const stalled = [...open].filter((place) => place.isStalled)
         let ended = 0
         for (const some of Arr.chunksOf(stalled, endedAtOnce)) {
-          // One may have taken something since, or have gone.
+          // One of them may have read something since, or have ended.
           for (const place of some.filter((place) => open.has(place) && place.isStalled)) {
             place.end()
             ended++
@@ -105,7 +105,7 @@ export class OpenStreams extends Context.Service<OpenStreams, {
   )
 }
 
-/** What a stream waits for. `grant` is called once it is taken for it. */
+/** A waiting request of a stream. `grant` is called once its bytes are taken. */
 interface Waiter {
   readonly bytes: number
   readonly grant: () => void
@@ -116,7 +116,10 @@ class Pool {
   #free = poolBytes
   readonly #waiters = new Set<Waiter>()
 
-  /** As much as is free of what is wanted. Nothing while a stream waits for a large event, which would never get it. */
+  /**
+   * Takes as much as is free of the wanted bytes. Nothing while a stream waits for a large event, which would
+   * otherwise starve.
+   */
   take(wanted: number): number {
     if (this.#waiters.size > 0) return 0
     const taken = Math.max(0, Math.min(wanted, this.#free))
@@ -124,7 +127,7 @@ class Pool {
     return taken
   }
 
-  /** Wakes those alone who get what they wait for: hundreds may wait, and few of them fit. */
+  /** Wakes only the streams that get their bytes: hundreds may wait, and few of them fit. */
   give(bytes: number): void {
     this.#free += bytes
     for (const waiter of this.#waiters) {
@@ -156,7 +159,7 @@ class Pool {
   }
 }
 
-/** What one stream holds of the pool, besides what is reserved for it. */
+/** The bytes that one stream holds of the pool, besides its reserved ones. */
 class StreamBudget implements ReadBudget {
   readonly #pool: Pool
   #held = 0
@@ -174,7 +177,7 @@ class StreamBudget implements ReadBudget {
     this.#keep(Math.max(0, bytes - pageBytesReserved))
   }
 
-  /** Gives back what it holds first, so that streams that wait never wait for each other. */
+  /** First returns the bytes it holds, so that waiting streams never wait for each other. */
   require(bytes: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#keep(0)
@@ -199,11 +202,11 @@ class StreamBudget implements ReadBudget {
 
 class Place implements OpenStream {
   readonly budget: StreamBudget
-  /** Whose it is; null on a server without keys. */
+  /** The key that opened the stream; null on a server without keys. */
   readonly key: string | null
   readonly #clock: Clock.Clock
   readonly #ended: Effect.Effect<void>
-  /** Since when the client has something to take; null while the stream has nothing for it. */
+  /** Since when the client has unread data; null while the stream has none for it. */
   #givenAt: bigint | null = null
   #fiber: Fiber.Fiber<unknown, unknown> | null = null
   #drop: () => void = Function.constVoid

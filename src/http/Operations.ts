@@ -1,10 +1,10 @@
 /**
- * Serves the table of operations over both transports. On the way it applies the limits of the caller's key and records
- * who has changed what, so that no operation can forget either.
+ * Serves the table of operations over both transports, applies the limits of the caller's key and records who has
+ * changed what, so that no operation can omit either.
  *
  * The compiler cannot follow a loop over the table: it does not see that the name, the payload and the handler of one
- * iteration belong together. So the loops work on the erased forms below, and this module is the only place that casts.
- * The types on both sides are derived from the table.
+ * iteration belong together. So the loops work on the erased types below, and this module is the only place that
+ * casts. The types on both sides are derived from the table.
  */
 import { Context, Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
@@ -44,12 +44,13 @@ export class Operations extends Context.Service<Operations, RestrictedHandlers>(
 
 const restrict = (handlers: OperationHandlers, trail: AuditTrail["Service"]): RestrictedHandlers =>
   Object.fromEntries(operations.map((operation) => {
-    // A union of all handlers: none of their payloads is known to be this operation's.
+    // A union of all handlers: the compiler cannot match a payload to this operation.
     const handler = handlers[operation.name] as ErasedHandler
     const call: ErasedCall = (payload) =>
       Effect.flatMap(CurrentCaller, ({ devices }) => {
         if (operation.reach === "device" && devices !== undefined) {
-          // `reach: "device"` is for operations alone whose payload has the device's id; without one nothing is reached.
+          // `reach: "device"` is only for operations whose payload has the device's id; without an id no device is
+          // visible.
           const { id } = payload as { readonly id: DeviceId }
           if (!devices.includes(id)) return Effect.fail(DeviceNotFound.of(id))
         }
@@ -57,10 +58,10 @@ const restrict = (handlers: OperationHandlers, trail: AuditTrail["Service"]): Re
         return isAudited(operation) ? trail.audit(operation, payload, handled) : handled
       })
     return [operation.name, call]
-    // `fromEntries` forgets names: these are all operations, each with its own handler.
+    // `fromEntries` loses the names: these are all operations, each with its own handler.
   })) as unknown as RestrictedHandlers
 
-/** The groups whose endpoints follow from the table alone. */
+/** The groups whose endpoints are derived from the table alone. */
 type DerivedGroup = Exclude<keyof typeof Api.groups, "events" | "files" | "media" | "qr">
 
 interface ErasedRequest {
@@ -98,7 +99,7 @@ export const layerGroup = <const Group extends DerivedGroup>(group: Group): Laye
       return erased as unknown as HttpApiBuilder.Handlers<HttpAuthorization | RequestValidation>
     }))
 
-/** The fields that came as headers, under their own names. */
+/** The fields that were sent as headers, under their own names. */
 const readHeaders = (
   names: Readonly<Record<string, string>>,
   headers: Readonly<Record<string, unknown>>

@@ -1,6 +1,6 @@
 /**
- * The pages for browsers: the dashboard at `/`, the documents of the API at `/docs`, and the files that they load.
- * Each was compressed by the build. A page is asked for anew each time; its files are named by their content and kept.
+ * The pages for browsers: the dashboard at `/`, the documents of the API at `/docs`, and the files that they load. The
+ * build has compressed each. Pages are revalidated at each request; their files are named by their content and cached.
  */
 import { Effect } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -23,10 +23,10 @@ const words = "Columba keeps WhatsApp devices connected and turns what they rece
 
 const notBuilt = `${words}\nThe pages for browsers are not built here: npm run build\n`
 
-/** A year: the longest that caches heed. */
+/** A year: the longest time that caches respect. */
 const kept = "public, max-age=31536000, immutable"
 
-/** Asked for anew each time; a page that is unchanged is not sent again. */
+/** Revalidated at each request; an unchanged page is not sent again. */
 const revalidated = "no-cache"
 
 const encodings = ["br", "gzip"] as const

@@ -1,4 +1,4 @@
-/** Answers a request that cannot be decoded with what is wrong, field by field. */
+/** Answers a request that cannot be decoded with its faults, field by field. */
 import { Effect } from "effect"
 import type { Layer } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
@@ -8,7 +8,7 @@ export const layer: Layer.Layer<RequestValidation> = HttpApiMiddleware.layerSche
   RequestValidation,
   (error, { endpoint }) =>
     error.kind === "Body" || error.kind === "ResponseHeaders"
-      // Our own answer does not match its contract.
+      // The server's own answer does not match its contract.
       ? Effect.andThen(
         Effect.logError(`The answer of ${endpoint.method} ${endpoint.path} does not fit its contract`, error.cause),
         Effect.fail(InternalError.of())

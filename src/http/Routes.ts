@@ -33,7 +33,7 @@ import { WebhookRoutes } from "./WebhooksHttp.ts"
 
 export interface HttpServerOptions {
   readonly host: string
-  /** 0 takes any free one. */
+  /** 0 chooses any free one. */
   readonly port: number
   /** Origins whose web pages may call. */
   readonly corsOrigins: ReadonlyArray<string>
@@ -46,7 +46,7 @@ const headersTimeout = Duration.seconds(10)
 const requestTimeout = uploadTimeout
 
 /**
- * Longer than common proxies keep an idle connection. So the proxy closes it first, and no request arrives on a closed
+ * Longer than common proxies keep an idle connection, so the proxy closes it first, and no request arrives on a closed
  * one.
  */
 const keepAliveTimeout = Duration.seconds(75)
@@ -54,7 +54,7 @@ const keepAliveTimeout = Duration.seconds(75)
 /** How often the time limits above are checked. */
 const connectionsCheckInterval = Duration.seconds(2)
 
-/** Silence after which the operating system asks whether the peer is still there. */
+/** Silence after which the operating system probes whether the peer is still there. */
 const keepAliveProbe = Duration.seconds(30)
 
 /** How long requests in flight may take to end when the server stops. Streams end at once (`Draining`). */
@@ -101,7 +101,7 @@ const otherRoutes: ReadonlyArray<readonly [path: string, method: string]> = [
   [rpcWebSocketPath, "GET"]
 ]
 
-/** The methods that a path accepts, to tell a 405 from a 404. */
+/** The methods that a path accepts, to distinguish a 405 from a 404. */
 export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
   const routes = Object.entries(OpenApi.fromApi(Api).paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => ({
@@ -134,7 +134,7 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
     const { corsOrigins } = options
     return HttpServer.serve(guard(routes, { open, findKey, methodsAt, draining, sockets, corsOrigins }))
   }))
-  // Built last, so taken down first: streams end before the server waits for its connections.
+  // Built last, so released first: streams end before the server waits for its connections.
   const drainFirst = Layer.effectDiscard(
     Effect.flatMap(Draining, ({ begin }) => Effect.addFinalizer(() => begin))
   )

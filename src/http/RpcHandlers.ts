@@ -30,8 +30,8 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const draining = yield* Draining
   const { admit } = yield* OpenStreams
   /**
-   * With a place and a budget among the open streams until it ends, which it does when the server is about to stop or
-   * its client takes nothing; and over the devices that its caller may see.
+   * Runs the stream with a place and a budget among the open streams, and with the devices that its caller may see. It
+   * ends when the server is about to stop or its client does not read.
    */
   const admitted = <A, E, R>(open: (visible: VisibleDevices, budget: ReadBudget) => Stream.Stream<A, E, R>) =>
     Stream.unwrap(Effect.gen(function*() {
@@ -52,7 +52,8 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     Events: ({ after, device, kinds }) =>
       admitted((visible, budget) =>
         Stream.unwrap(Effect.map(Effect.all([findStart(log, after), hidden]), ([{ position, ...from }, hidden]) =>
-          // The first item says where the stream begins: a client that is cut off at once knows where to go on.
+          // The first item contains the position where the stream begins, so a client that is disconnected at once can
+          // resume.
           Stream.concat(
             Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: position }),
             Stream.flatMap(log.follow({ ...from, device, visible, kinds, hidden, budget }), eventItems)
@@ -62,8 +63,8 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
 }))
 
 /**
- * One chunk per piece of a page. The transport sends a chunk as one message and waits until the client has acknowledged
- * it.
+ * One chunk per piece of a page. The transport sends a chunk as one message and waits until the client has
+ * acknowledged it.
  */
 const eventItems = (page: EventPage): Stream.Stream<EventsItem> =>
   page.events.length === 0
@@ -110,11 +111,11 @@ const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budge
     )
   }))
 
-/** What one watcher has been told. */
+/** What one watcher has received. */
 interface Watch {
   readonly manager: Manager
   readonly visible: VisibleDevices
-  /** Of every device that it has been sent, a hash of the name that it knows. */
+  /** For every device that the watcher has received, a hash of the name that it has. */
   readonly names: Map<DeviceId, number>
   readonly edited: ChangedDevices
 }
@@ -122,7 +123,7 @@ interface Watch {
 const allDevices = (manager: Manager, visible: VisibleDevices) =>
   Stream.paginate(undefined as string | undefined, (cursor) =>
     Effect.map(
-      // A cursor that a page named is valid.
+      // A cursor from a page is valid.
       Effect.catchTag(manager.list({ limit: pageLimitMax, cursor, visible }), "CursorInvalid", Effect.die),
       ({ items, next }) =>
         [items, Option.map(Option.fromNullOr(next), (cursor) => cursor as string | undefined)] as const
@@ -147,7 +148,7 @@ const changeItems = Effect.fnUntraced(function*(watch: Watch, page: EventPage) {
   return items
 })
 
-/** Of devices that the watcher has been sent; the others come as a whole, with the name that they have then. */
+/** For devices that the watcher has received; the others are sent as a whole, with their current name. */
 const renamedItems = (watch: Watch, ids: ReadonlyArray<DeviceId> | undefined) =>
   (ids === undefined
     ? allDevices(watch.manager, watch.visible)
@@ -164,7 +165,7 @@ const renamedItems = (watch: Watch, ids: ReadonlyArray<DeviceId> | undefined) =>
 const found = (manager: Manager, id: DeviceId): Effect.Effect<Device | null, StorageUnavailable> =>
   Effect.catchTag(manager.get(id), "DeviceNotFound", () => Effect.succeed(null))
 
-/** Null for what is no transition to this version. */
+/** Null for an event that is no transition to this version. */
 const changed = (event: LoggedEvent): WatchItem | null => {
   const data: unknown = JSON.parse(event.data)
   return isTransition(data)

@@ -1,7 +1,7 @@
 /**
- * `POST /webhooks/{gateway}`: what gateways post to us. It needs no API key and passes none of the checks for browsers:
- * the signature is what counts. The body is read whole, because the signature is over its bytes, and within bounds of its
- * own: strangers can send to it.
+ * `POST /webhooks/{gateway}`: the webhooks of gateways. It needs no API key and skips the checks for browsers: the
+ * signature decides. The body is read whole, because the signature is over its bytes, and within bounds of its own,
+ * because strangers can send to it.
  */
 import { Clock, Context, Deferred, Duration, Effect, Metric, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -17,28 +17,31 @@ export const WebhookBodyTimeout = Context.Reference<Duration.Duration>("columba/
   defaultValue: () => Duration.seconds(5)
 })
 
-/** Webhooks without an answer. More than a gateway of ten thousand devices has on its way while a commit takes 100 ms. */
+/**
+ * Maximum number of webhooks without an answer. More than a gateway of ten thousand devices has in flight while a
+ * commit takes 100 ms.
+ */
 const inFlightMax = 4096
 
-/** Bytes of bodies that wait for their answer: what a process can spare, and what the log holds at its bound. */
+/** Maximum bytes of bodies that wait for their answer: memory that a process can spare, and the bound of the log. */
 const bytesMax = 64 * 1024 * 1024
 
-/** The paths that are for webhooks, whatever the gateway. The router takes several slashes for one. */
+/** The paths for webhooks of any gateway. The router treats several slashes as one. */
 export const isWebhookPath = (path: string): boolean => /^\/+webhooks\//.test(path)
 
 type Request = HttpServerRequest.HttpServerRequest
 
 /**
- * What webhooks without an answer hold of this process. Where there is no room for a new one, the oldest whose body is
- * still on its way gives way: bodies of gateways are there within milliseconds, so a stranger who sends slowly, or much
- * at once, holds places against himself and not against them.
+ * The resources that webhooks without an answer hold. If there is no room for a new one, the oldest whose body is
+ * still arriving gives way: bodies of gateways arrive within milliseconds, so a stranger who sends slowly, or much at
+ * once, only displaces himself.
  */
 class InFlight {
   readonly #arriving = new Set<Body>()
   count = 0
   bytes = 0
 
-  /** Null: there is no place, and none can be made. */
+  /** Null: there is no place, and none can be freed. */
   enter(): Body | null {
     if (this.count >= inFlightMax && !this.#evictOldest(null)) return null
     this.count++
@@ -47,7 +50,7 @@ class InFlight {
     return body
   }
 
-  /** Whether so many bytes more may be held for this body. */
+  /** Whether this many more bytes may be held for this body. */
   hold(body: Body, bytes: number): boolean {
     while (this.bytes + bytes > bytesMax) if (!this.#evictOldest(body)) return false
     this.bytes += bytes
@@ -76,7 +79,7 @@ class InFlight {
   }
 }
 
-/** A body on its way in. */
+/** A body that is arriving. */
 class Body {
   readonly #inFlight: InFlight
   readonly #gaveWay = Deferred.makeUnsafe<never, WebhookOutcome>()
@@ -88,7 +91,7 @@ class Body {
     this.#inFlight = inFlight
   }
 
-  /** Null: it was taken. */
+  /** Null: the chunk was accepted. */
   add(chunk: Uint8Array): WebhookOutcome | null {
     if (this.size + chunk.length > webhookBodyMax) return "too-large"
     if (this.evicted || !this.#inFlight.hold(this, chunk.length)) return "busy"
@@ -103,7 +106,7 @@ class Body {
     Deferred.doneUnsafe(this.#gaveWay, Effect.fail("busy"))
   }
 
-  /** Fails once it had to give way. */
+  /** Fails once the body had to give way. */
   get gaveWay(): Effect.Effect<never, WebhookOutcome> {
     return Deferred.await(this.#gaveWay)
   }
@@ -114,7 +117,7 @@ class Body {
   }
 }
 
-/** The body as it came. Fails with what is to be answered. */
+/** The body as it arrived. Fails with the outcome to answer. */
 const readBody = (
   request: Request,
   body: Body,
@@ -131,7 +134,7 @@ const readBody = (
     Effect.flatMap(() => body.evicted ? Effect.fail<WebhookOutcome>("busy") : Effect.sync(() => body.join()))
   )
 
-/** What the headers alone decide. A proxy that compressed the body has changed what was signed. */
+/** The outcome that the headers alone decide. A proxy that compressed the body has changed the signed bytes. */
 const refuseUnread = ({ headers }: Request): WebhookOutcome | null => {
   const encoding = headers["content-encoding"]?.trim().toLowerCase() ?? ""
   if (encoding !== "" && encoding !== "identity") return "encoded"
@@ -152,15 +155,18 @@ const pascalCase = (outcome: string): string =>
 const answer = (outcome: WebhookOutcome): HttpServerResponse.HttpServerResponse => {
   const { message, status } = webhookOutcomes[outcome]
   if (message === null) return outcome === "repeated" ? repeated : accepted
-  // No secret of ours, a wrong signature and the wrong device look alike to who sends it.
+  // A missing secret, a wrong signature and the wrong device are indistinguishable to the sender.
   const tag = status === 401 ? "WebhookUnsigned" : `Webhook${pascalCase(outcome)}`
   return refused(status, tag, message, headersFor(outcome, status))
 }
 
-/** What may not have been read to its end: the connection cannot be used again, and must not wait for the rest. */
+/**
+ * Outcomes for which the body may not have been read to its end: the connection cannot be used again, and must not
+ * wait for the rest.
+ */
 const unread: ReadonlySet<WebhookOutcome> = new Set(["busy", "too-slow", "too-large", "encoded", "broken"])
 
-/** A 401 must say how to authenticate. */
+/** A 401 must name the authentication scheme. */
 const headersFor = (outcome: WebhookOutcome, status: number): Readonly<Record<string, string>> => {
   if (status === 401) return { "www-authenticate": "Signature" }
   return unread.has(outcome) ? { connection: "close" } : {}

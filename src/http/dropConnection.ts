@@ -1,6 +1,6 @@
 /**
- * Ends the connection of a request with a reset, for a client that takes nothing. After an orderly close the kernel keeps
- * what it has not yet sent, some megabytes per connection, and offers it for minutes.
+ * Ends the connection of a request with a reset, for a client that does not read. After an orderly close the kernel
+ * keeps the unsent data, some megabytes per connection, and offers it for minutes.
  */
 import type { HttpServerRequest } from "effect/http"
 import { IncomingMessage } from "node:http"

@@ -1,4 +1,4 @@
-/** Refusals by the surface itself, in the one form all errors have. */
+/** Refusals by the HTTP layer itself, in the common form of errors. */
 import { HttpServerResponse } from "effect/http"
 
 export const refused = (

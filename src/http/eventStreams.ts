@@ -1,4 +1,4 @@
-/** What the two streams of events have in common: where they begin, and how a committed event becomes a typed one. */
+/** The common parts of the two streams of events: where they begin, and how a committed event becomes a typed one. */
 import { Effect, Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event, UnreadableEvent } from "../domain/Event.ts"
@@ -15,13 +15,13 @@ import type { DeviceId } from "../domain/Ids.ts"
 type Log = EventLog["Service"]
 
 /**
- * The size of one write to a client, give or take one event. Small enough that a slow client costs little and takes it
- * well before it counts as stalled, and far below what the RPC client takes as one piece (16 MiB); large enough that a
+ * The size of one write to a client, give or take one event. Small enough that a slow client costs little and reads it
+ * well before it counts as stalled, and far below the maximum message of the RPC client (16 MiB); large enough that a
  * fast one costs few writes.
  */
 const pieceBytesMax = 64 * 1024
 
-/** An event that does not fit its schema would end the stream: another version or a hand may have written the row. */
+/** An event that does not fit its schema would end the stream: another version or a person may have written the row. */
 export const decoded = (event: LoggedEvent): ReadableEvent => {
   const { deviceId, id, kind, occurredAt, recordedAt, seq, via } = event
   const candidate = { seq, id, kind, deviceId, occurredAt, recordedAt, via, data: JSON.parse(event.data) }
@@ -31,7 +31,7 @@ export const decoded = (event: LoggedEvent): ReadableEvent => {
 const isEvent = Schema.is(Event)
 const decodeUnreadable = Schema.decodeSync(UnreadableEvent)
 
-/** Where a stream begins: the position that was asked for, if all after it is still kept, else the newest. */
+/** Where a stream begins: after the requested position, if all later events are still stored, otherwise at the head. */
 export const findStart = Effect.fnUntraced(function*(
   log: Log,
   asked: string | undefined
@@ -61,7 +61,7 @@ const resolvePosition = (position: string) => {
     : Effect.succeed(toStart(Position.make(position), place))
 }
 
-/** Who has changed what is for those alone who may change who may call. */
+/** The audit trail is only for callers who may change keys. */
 export const hiddenFrom = ({ scopes }: CurrentCaller["Service"]): ReadonlyArray<string> =>
   scopes.has("admin") ? [] : [auditKind]
 
@@ -76,7 +76,7 @@ export interface ReadQuery {
   readonly limit?: number | undefined
 }
 
-/** A page, and where to read on: null where the page reached the end of the log. */
+/** A page, and where to continue: null if the page reached the end of the log. */
 export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
   const limit = query.limit ?? pageLimitDefault
   const start = query.after === undefined
@@ -84,7 +84,7 @@ export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: 
     : yield* resolvePosition(query.after)
   const { device, hidden, kind: kinds, visible } = query
   const page = yield* log.read({ after: start.after, mark: start.mark, limit, device, visible, kinds, hidden })
-  // What was asked for says more than the number of an event that is no longer kept.
+  // The requested position identifies more than the number of an event that is no longer stored.
   const through = page.through === start.after ? start.position : positionAfter(page.through, page.throughId)
   if (page.events.length === limit) return { events: page.events, through, next: through }
   const { head } = yield* log.bounds

@@ -1,6 +1,6 @@
 /**
- * What implements the operations: one handler each, the same for HTTP and RPC. Handlers call services and choose
- * defaults; they know nothing of a transport.
+ * The implementation of the operations: one handler each, the same for HTTP and RPC. Handlers call services and choose
+ * defaults; they are independent of the transport.
  */
 import { DateTime, Duration, Effect } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
@@ -178,7 +178,7 @@ const makeServerInfo = Effect.gen(function*() {
   return Effect.fnUntraced(function*(_: {}, visible: VisibleDevices) {
     const checks = yield* readiness.report
     if (visible !== undefined) {
-      // Details, gateways and the log's head tell the size and the traffic of the whole fleet.
+      // Details, gateways and the log's head reveal the size and the traffic of the whole fleet.
       return {
         ...identity,
         gateways: [],

@@ -1,9 +1,9 @@
 /**
- * Where a request comes from, for what is counted by address. RPC handlers see the headers of a request and not its
- * connection, so the edge writes the address into a header, with a mark that no client knows: a client may send headers
- * of its own inside of an RPC request, and must not choose the address that its failures are counted for.
+ * The origin of a request, for counts per address. RPC handlers see the headers of a request and not its connection,
+ * so the edge writes the address into a header, with a secret mark: a client may send headers of its own inside an RPC
+ * request, and must not choose the address that its failures are counted for.
  *
- * Behind a proxy it is the proxy's address. Headers that proxies add are not believed, because anyone can send them.
+ * Behind a proxy it is the proxy's address. Headers that proxies add are not trusted, because anyone can send them.
  */
 import { Option } from "effect"
 import { Headers } from "effect/http"
@@ -13,7 +13,7 @@ import { randomBytes } from "node:crypto"
 const header = "x-columba-peer"
 const mark = randomBytes(16).toString("hex")
 
-/** All whose address is not known share one. */
+/** All requests without a known address share one. */
 const unknown = "unknown"
 
 export const withPeer = (request: HttpServerRequest.HttpServerRequest): HttpServerRequest.HttpServerRequest =>
@@ -21,7 +21,7 @@ export const withPeer = (request: HttpServerRequest.HttpServerRequest): HttpServ
     headers: Headers.set(request.headers, header, `${mark} ${Option.getOrElse(request.remoteAddress, () => unknown)}`)
   })
 
-/** The network of the caller: an IPv4 address, or the 64 bits of an IPv6 address that a subscriber has at least. */
+/** The network of the caller: an IPv4 address, or the 64 bits of an IPv6 address that every subscriber has at least. */
 export const readPeer = (headers: Headers.Headers): string => {
   const [given, address] = (headers[header] ?? "").split(" ")
   return given === mark && address !== undefined ? networkOf(address) : unknown

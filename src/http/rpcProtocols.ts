@@ -1,7 +1,7 @@
 /**
- * The two ways to reach the RPCs: single requests over HTTP, and a WebSocket. The framework reads a request before it
- * looks at its key, and answers one that it cannot read with its own words about our schemas. Callers without a key
- * must not get those, so such answers are replaced. Answers of ours are never plain text, so they can be told apart.
+ * The two transports of the RPCs: single requests over HTTP, and a WebSocket. The framework decodes a request before
+ * it checks its key, and answers one that it cannot decode with details of the schemas. Callers without a key must not
+ * get those, so such answers are replaced. Columba's own answers are never plain text, which distinguishes them.
  */
 import { Effect, Layer } from "effect"
 import { RpcServer } from "effect/rpc"
@@ -33,8 +33,9 @@ const withoutForeignWords = Effect.map((protocol: RpcServer.Protocol["Service"])
 )
 
 /**
- * Pieces of a stream that wait for a reader over HTTP, beside those in its socket. A piece is up to 64 KiB, or one event that is
- * larger, and no budget counts it once it is encoded: a thousand readers that take nothing must not hold sixteen each.
+ * Pieces of a stream that wait for a reader over HTTP, in addition to those in its socket. A piece is up to 64 KiB, or
+ * one event that is larger, and no budget counts it once it is encoded: a thousand readers that do not read must not
+ * hold sixteen each.
  */
 const piecesAhead = 1
 
