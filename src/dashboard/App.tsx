@@ -1,4 +1,4 @@
-/** The frame of all pages: where one is, whether the server answers, who one is, and how it looks. */
+/** The frame of all pages: the navigation, whether the server answers, the caller, and the theme. */
 import { Cause, Effect, Exit } from "effect"
 import { AsyncResult } from "effect/reactivity"
 import { useEffect, useState } from "react"
@@ -84,7 +84,7 @@ const Connection = () => {
   )
 }
 
-/** A key that is revoked or has expired is asked for again. */
+/** If the key is revoked or has expired, the page asks for one again. */
 const useRefusal = () => {
   const figures = AsyncResult.value(useAtomValue(figuresAtom))
   const [session, setSession] = useAtom(sessionAtom)
@@ -104,7 +104,7 @@ const Frame = () => {
   const nodes = useAtomValue(knownNodesAtom)
   const clustered = nodes.length > 1 || nodes.some(({ cluster }) => cluster !== null)
   useRefusal()
-  // On a phone the pages do not fit beside each other.
+  // On a phone the pages do not fit next to each other.
   useEffect(() => {
     document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
   }, [route])
@@ -117,7 +117,7 @@ const Frame = () => {
         onClick={(event) => {
           event.preventDefault()
           const main = document.querySelector("main")
-          // It takes the focus by this link alone.
+          // It gets the focus by this link alone.
           main?.setAttribute("tabindex", "-1")
           main?.focus()
         }}
@@ -154,7 +154,7 @@ const Frame = () => {
   )
 }
 
-/** Without a key first: a server for one machine needs none. */
+/** First without a key: a server for one machine needs none. */
 export const App = () => {
   const [session, setSession] = useAtom(sessionAtom)
   const [wanted, wantKey] = useAtom(keyWantedAtom)

@@ -1,4 +1,4 @@
-/** Asks for an API key, where the server wants one. A password manager may keep it; this page does not. */
+/** Asks for an API key, if the server requires one. A password manager may store it; this page does not. */
 import { useState } from "react"
 import { Cause, Effect, Exit } from "effect"
 import { keyWantedAtom, sessionAtom, signIn } from "./session.ts"
@@ -46,7 +46,7 @@ export const SignIn = () => {
   )
 }
 
-/** A key may be known and still not be allowed to read. */
+/** A valid key may still lack the permission to read. */
 export const describeSignIn = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause) as { readonly _tag?: string }
   if (error._tag === "Unauthorized") return "This server does not know this key."

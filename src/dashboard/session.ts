@@ -1,6 +1,6 @@
 /**
- * Who uses the dashboard, and the client that it calls the server with. A key is held in the memory of this page alone:
- * it is in no URL, no cookie and no storage, and is gone when the page is.
+ * Who uses the dashboard, and the client that calls the server. A key is held in the memory of this page alone: it is
+ * in no URL, no cookie and no storage, and is gone when the page is closed.
  */
 import { Context, Effect, Layer } from "effect"
 import { AsyncResult, Atom } from "effect/reactivity"
@@ -14,13 +14,13 @@ export interface Session {
   readonly caller: Caller
 }
 
-/** The page itself shows what failed, and has a button to try again. */
+/** The page itself shows the failure, and has a button to try again. */
 const server = { url: location.origin, retryFor: 0 }
 
-/** The server does not answer in this time: say so, rather than wait. */
+/** Maximum wait before the page reports that the server does not answer. */
 const signInTimeout = "10 seconds"
 
-/** Over plain requests: a WebSocket without a valid key would be closed and opened again and again. */
+/** With plain requests: a WebSocket without a valid key would be closed and opened again and again. */
 export const signIn = (apiKey: string | undefined) =>
   Effect.flatMap(ColumbaClient, ({ server }) => server.caller()).pipe(
     Effect.map((caller): Session => ({ apiKey, caller })),
@@ -31,10 +31,10 @@ export const signIn = (apiKey: string | undefined) =>
 /** Null before the sign-in and after the sign-out. */
 export const sessionAtom = Atom.make<Session | null>(null).pipe(Atom.keepAlive)
 
-/** Set once the server asks for a key; the words say why the last one was not enough. */
+/** Set once the server requires a key; the text explains why the last one was not enough. */
 export const keyWantedAtom = Atom.make<string | null>(null).pipe(Atom.keepAlive)
 
-/** Only pages behind the sign-in read it, so without a session it is not asked for. */
+/** Only pages behind the sign-in read it, so without a session it is not requested. */
 export const client = Atom.runtime((get) =>
   get(sessionAtom) === null
     ? Layer.effectContext<ColumbaClient, never, never>(Effect.never)
@@ -45,7 +45,7 @@ export const clientContext = (
   result: AsyncResult.AsyncResult<Context.Context<ColumbaClient>, never>
 ): Context.Context<ColumbaClient> | null => AsyncResult.isSuccess(result) ? result.value : null
 
-/** What the caller may do. A limited key may do nothing that concerns the whole fleet. */
+/** The permissions of the caller. A limited key may do nothing that concerns the whole fleet. */
 export const mayAtom = Atom.make((get) => {
   const session = get(sessionAtom)
   const caller = session?.caller
@@ -56,7 +56,7 @@ export const mayAtom = Atom.make((get) => {
     manage: has("manage"),
     manageFleet: has("manage") && !limited,
     readFleet: has("read") && !limited,
-    /** A server without keys has none to show, and does not know who changes what. */
+    /** A server without keys has none to show, and does not record who changes what. */
     keys: has("read") && has("admin") && !limited && session?.apiKey !== undefined
   }
 })

@@ -1,4 +1,4 @@
-/** Incoming messages that could not be handled: why, what they say, and what is to become of them. */
+/** Incoming messages that could not be handled: the reason, their content, and what to do with them. */
 import { useState } from "react"
 import type { DeadLetter } from "../../domain/DeadLetter.ts"
 import { describeEvent } from "../device/DeviceLog.ts"
@@ -10,7 +10,7 @@ import { hrefs } from "../ui/route.ts"
 import { Ago, Clock } from "../ui/time.tsx"
 import { deadLetterCountAtom, deadLettersAtom, deadLettersTimeout, eventAtom } from "./deadLetterAtoms.ts"
 
-/** The words of brokers; there may be others. */
+/** The reasons of brokers; there may be others. */
 const reasons: Readonly<Record<string, string>> = {
   rejected: "its consumer rejected it",
   attempts: "every attempt to handle it failed",

@@ -1,4 +1,4 @@
-/** What the log has of one device, as its page shows it: the newest transitions and the newest events. Pure. */
+/** The part of the log that a device's page shows: the newest transitions and the newest events. Pure. */
 import type { ReadableEvent } from "../../domain/Event.ts"
 
 export type Transition = Extract<ReadableEvent, { kind: "device.state" }>
@@ -6,9 +6,9 @@ export type Transition = Extract<ReadableEvent, { kind: "device.state" }>
 export interface DeviceLogView {
   /** The newest first. */
   readonly events: ReadonlyArray<ReadableEvent>
-  /** The newest first, without those that change nothing to be seen. */
+  /** The newest first, without those that change nothing visible. */
   readonly transitions: ReadonlyArray<Transition>
-  /** Rise with every event that other parts of the page show as well. */
+  /** Counters that rise with every event that other parts of the page show as well. */
   readonly changes: { readonly messages: number; readonly gaps: number; readonly states: number }
 }
 
@@ -22,7 +22,7 @@ const isTransition = (event: ReadableEvent): event is Transition => event.kind =
 const countOf = (events: ReadonlyArray<ReadableEvent>, prefix: string): number =>
   events.reduce((sum, { kind }) => kind.startsWith(prefix) ? sum + 1 : sum, 0)
 
-/** Events in the order of the log. One that is there already, because a stream began anew, is not added again. */
+/** Events in the order of the log. One that is present already, because a stream began anew, is not added again. */
 export const addEvents = (view: DeviceLogView, added: ReadonlyArray<ReadableEvent>): DeviceLogView => {
   const last = view.events[0]?.seq ?? 0
   const fresh = added.filter(({ seq }) => seq > last).toReversed()

@@ -1,4 +1,4 @@
-/** One device: its state and why, what happened to it, what it could not hear, and what it says and hears now. */
+/** One device: its state and the reason, its history, its gaps, and the messages it sends and receives now. */
 import { AsyncResult } from "effect/reactivity"
 import { useMemo, useState } from "react"
 import type { Device } from "../../domain/Device.ts"
@@ -229,7 +229,7 @@ const Head = ({ device }: { readonly device: Device }) => {
   )
 }
 
-/** Not there until it is wanted: most come to send one message. */
+/** Rendered only on demand: most people come to send one message. */
 const ScheduleForm = ({ id }: { readonly id: DeviceId }) => {
   const [open, setOpen] = useState(false)
   return (
@@ -300,7 +300,7 @@ const Parts = ({ id }: { readonly id: DeviceId }) => {
 
 export const DevicePage = ({ id }: { readonly id: DeviceId }) => {
   const device = useAtomValue(deviceAtom(id))
-  // The page's parts read again as the log moves, so it is followed from the beginning.
+  // The page's parts are read again as the log moves, so it is followed from the beginning.
   useAtomValue(deviceLogAtom(id))
   if (!AsyncResult.isFailure(device) || AsyncResult.value(device)._tag === "Some") return <Parts id={id} />
   return (

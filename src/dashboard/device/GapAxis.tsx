@@ -1,4 +1,4 @@
-/** The times in which a device could not hear, on an axis of time: what was blind, and what became of it. */
+/** The intervals in which a device could not receive, on an axis of time, and how each was closed. */
 import { useState } from "react"
 import type { Gap } from "../../domain/Gap.ts"
 import { count, Empty, Segments } from "../ui/parts.tsx"
@@ -9,10 +9,10 @@ const ranges = { "1 h": hour, "24 h": 24 * hour, "7 d": 7 * 24 * hour, "30 d": 3
 type Range = keyof typeof ranges
 const rangeOptions = (Object.keys(ranges) as ReadonlyArray<Range>).map((range) => [range, range] as const)
 
-/** The axis is drawn in units of this many. */
+/** The axis is drawn in this many units. */
 const width = 1000
 const [top, bottom] = [6, 34]
-/** A gap of a second would not be seen in a month. */
+/** Minimum width: a gap of a second would be invisible in a month. */
 const widthMin = 3
 
 const words: Readonly<Record<Gap["status"], string>> = {

@@ -1,4 +1,4 @@
-/** The newest messages of a device, with how far each has come. */
+/** The newest messages of a device, each with its status. */
 import { useState } from "react"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
 import { hasFile, Media } from "../messages/Media.tsx"
@@ -11,7 +11,7 @@ import { messagesAtom } from "./deviceAtoms.ts"
 import { Waits } from "./Pacing.tsx"
 import { Clock } from "../ui/time.tsx"
 
-/** A sign for each status; the word is there for who does not see it. */
+/** A sign for each status; the text is there for people who do not see it. */
 const ticks: Readonly<Record<MessageStatus, readonly [path: string, tone: string]>> = {
   scheduled: ["M8 2a6 6 0 1 1 0 12a6 6 0 1 1 0-12M8 5v3l2 2", "off"],
   pending: ["M8 2a6 6 0 1 1 0 12a6 6 0 1 1 0-12M8 5v3l2 2", "off"],
@@ -49,10 +49,10 @@ const CancelButton = ({ deviceId, id }: Pick<Message, "deviceId" | "id">) => {
 
 const waits: ReadonlySet<MessageStatus> = new Set(["scheduled", "pending"])
 
-/** Where the type is no word for people. */
+/** Display names of types whose own name is no plain word. */
 const typeWords: Readonly<Record<string, string>> = { voice: "voice note", video_note: "video note" }
 
-/** Of a text nobody needs to be told that it is one. */
+/** The type is not shown for texts. */
 const Body = ({ message: { body, type } }: { readonly message: Message }) => (
   <span className="message-body break">
     {type === "text" && body !== null ? null : <em>{typeWords[type] ?? type}{body === null ? "" : " "}</em>}
@@ -105,7 +105,7 @@ const Entry = ({ message, sends }: { readonly message: Message; readonly sends: 
 
 interface MessagesProps {
   readonly messages: ReadonlyArray<Message>
-  /** What the gateway of the device can be given. */
+  /** The contents that the device's gateway can send. */
   readonly sends: ReadonlySet<string>
 }
 

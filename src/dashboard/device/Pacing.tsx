@@ -24,7 +24,7 @@ const waitWords: Readonly<Record<SendWait["reason"], string>> = {
   recipient: "the rest of its chat"
 }
 
-/** What a message waits for that was not sent. */
+/** What an unsent message waits for. */
 export const Waits = ({ wait: { reason, until } }: { readonly wait: SendWait }) => (
   <>
     {waitWords[reason]}
@@ -103,7 +103,7 @@ const EditPacing = ({ device, done }: { readonly device: Device; readonly done: 
   )
 }
 
-/** The server knows what applies; a process that does not only knows what the device has of its own. */
+/** The server knows the effective pacing; a process that cannot compute it returns only the device's own. */
 export const PacingOf = (
   { device, sending }: { readonly device: Device; readonly sending: Explanation["sending"] }
 ) => {

@@ -1,4 +1,4 @@
-/** Sends a message. A press that is repeated, or whose answer was lost, sends no second one. */
+/** Sends a message. A repeated press, or one whose answer was lost, sends no second message. */
 import { Effect } from "effect"
 import { useState } from "react"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -19,13 +19,13 @@ type Kind = TypedKind | "file"
 
 interface SendBoxProps {
   readonly id: DeviceId
-  /** What its gateway can be given; empty where that is not known. */
+  /** The contents that its gateway can send; empty if that is not known. */
   readonly sends: ReadonlySet<string>
 }
 
 export const SendBox = ({ id, sends }: SendBoxProps) => {
   const session = useAtomValue(sessionAtom)
-  // That a message is accepted makes no event.
+  // Accepting a message makes no event, so the list is read again.
   const listed = useAtomRefresh(messagesAtom(id))
   const [kind, setKind] = useState<Kind>("text")
   const [to, setTo] = useState("")
@@ -41,7 +41,7 @@ export const SendBox = ({ id, sends }: SendBoxProps) => {
     ...typedKinds.filter(([one]) => offered(one)),
     ...(files.length === 0 ? [] : [["file", "File"] as const])
   ]
-  /** What is changed is another message. */
+  /** A changed form is another message. */
   const renew = () => setKey(crypto.randomUUID())
   const upload = (chosen: ChosenFile) =>
     uploadFile(session, id, chosen.content, setProgress).pipe(
@@ -106,7 +106,7 @@ export const SendBox = ({ id, sends }: SendBoxProps) => {
       {kind === "file"
         ? (
           <FileField
-            // A field for files cannot be emptied: there is another one once the file was sent.
+            // A field for files cannot be emptied, so it is replaced once the file was sent.
             key={accepted?.count ?? 0}
             chosen={file}
             onChange={(value) => {

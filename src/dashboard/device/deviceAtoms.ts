@@ -15,7 +15,7 @@ type Client = ColumbaClient["Service"]
 const withClient = <A, E>(call: (client: Client) => Effect.Effect<A, E>) => Effect.flatMap(ColumbaClient, call)
 
 /**
- * The log is read forwards, and the page wants its end: windows that grow, from the newest numbers backwards, until one
+ * The log is read forwards, and the page needs its end: growing windows, from the newest numbers backwards, until one
  * has enough events of this device. Each is a few pages at most.
  */
 const windows = [2_000, 50_000, 1_000_000, Number.POSITIVE_INFINITY]
@@ -35,7 +35,7 @@ const readWindow = Effect.fnUntraced(function*(client: Client, device: DeviceId,
   return { events, after }
 })
 
-/** Where the newest number is: an attempt to read behind it names it. */
+/** The newest number: an attempt to read after it returns it. */
 const readEnd = Effect.fnUntraced(function*(client: Client, device: DeviceId) {
   const newest = yield* client.events.follow({ device }).pipe(Stream.runHead)
   const position = newest._tag === "Some" && newest.value._tag === "Heartbeat"
@@ -45,7 +45,7 @@ const readEnd = Effect.fnUntraced(function*(client: Client, device: DeviceId) {
   for (const window of windows) {
     const from = Math.max(0, head - window)
     const found = yield* readWindow(client, device, from).pipe(
-      // Retention has deleted what is so far back.
+      // Retention has deleted events that far back.
       Effect.catchTag("EventsExpired", () => Effect.succeed(null))
     )
     if (found === null) break
@@ -57,7 +57,7 @@ const readEnd = Effect.fnUntraced(function*(client: Client, device: DeviceId) {
 const drawEvery = "100 millis"
 const drawAtMost = 500
 
-/** The end of the device's log, and what comes. */
+/** The end of the device's log, and then new events. */
 export const deviceLogAtom = Atom.family((device: DeviceId) =>
   client.atom(
     Stream.unwrap(withClient((client) =>
@@ -79,7 +79,7 @@ export const deviceLogAtom = Atom.family((device: DeviceId) =>
   )
 )
 
-/** Asked from time to time too, since what an actor counts and what a message waits for make no event. */
+/** Also read from time to time, since an actor's counters and the reasons for waiting make no event. */
 const askEvery = "5 seconds"
 
 const passing = new Set(["RpcClientError", "StorageUnavailable", "TimeoutError"])
@@ -87,7 +87,7 @@ const passing = new Set(["RpcClientError", "StorageUnavailable", "TimeoutError"]
 const mayPass = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "_tag" in error && passing.has(String(error._tag))
 
-/** Reads again when the events of some kinds have come; not more often than this, however many come. */
+/** Reads again when events of some kinds have arrived; not more often than this, however many arrive. */
 const readEvery = "1 second"
 
 const changesOf = (kind: "messages" | "gaps" | "states") => (device: DeviceId) =>
@@ -106,7 +106,8 @@ const rereading = <A, E>(
         Stream.buffer({ capacity: 1, strategy: "sliding" }),
         Stream.throttle({ cost: (changed) => changed.length, units: 1, duration: readEvery, strategy: "shape" }),
         Stream.mapEffect(() => withClient((client) => read(client, device))),
-        // What failed for a reason that may pass is read again; the page says meanwhile that the server is away.
+        // A read that failed for a reason that may pass is repeated; meanwhile the page shows that the server is
+        // unavailable.
         Stream.retry(Schedule.while(Schedule.spaced(askEvery), ({ input }) => mayPass(input)))
       )
     )
@@ -122,7 +123,7 @@ export const messagesAtom = rereading(
 
 export const gapsAtom = rereading("gaps", (client, id) => client.devices.gaps({ id, limit: gapsShown }))
 
-/** The row, again when its state has changed: that it was deactivated shows there alone. */
+/** The row, read again when its state has changed: only the row shows that the device was deactivated. */
 export const deviceAtom = Atom.family((id: DeviceId) =>
   client.atom((get) => {
     const fleet = AsyncResult.value(get(rowAtom(id)))

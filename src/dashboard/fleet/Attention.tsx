@@ -16,7 +16,7 @@ import { Words } from "../ui/Words.tsx"
 import type { DeviceRow, FleetView } from "../../client/FleetModel.ts"
 import { explanationAtom, figuresAtom, filterAtom, serverAtom, subscriptionsAtom } from "./fleetAtoms.ts"
 
-/** Each is a question to the server; the rest are one press away. */
+/** Each costs a request to the server; the rest are one press away. */
 const devicesShown = 4
 
 const Item = ({ action, children, sign }: {

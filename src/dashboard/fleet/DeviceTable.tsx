@@ -1,4 +1,4 @@
-/** The list of devices: only the rows in sight exist, so that ten thousand scroll like fifty. */
+/** The list of devices: only the visible rows exist, so that ten thousand scroll like fifty. */
 import { useVirtualizer } from "@tanstack/react-virtual"
 import { memo, useRef } from "react"
 import { Empty } from "../ui/parts.tsx"
@@ -7,16 +7,16 @@ import { StateBadge } from "../ui/StateBadge.tsx"
 import { Ago } from "../ui/time.tsx"
 import type { DeviceRow } from "../../client/FleetModel.ts"
 
-/** As in the style sheet: a row never depends on what is in it, or the list would jump. */
+/** As in the style sheet: the height of a row never depends on its content, or the list would jump. */
 const rowHeight = 34
 const narrowRowHeight = 52
 
 const narrow = matchMedia("(max-width: 640px)")
 
-/** One function for all drawings: with another one, the list would measure all rows anew. */
+/** One function for all drawings: a new one would make the list measure all rows anew. */
 const measureRow = (): number => narrow.matches ? narrowRowHeight : rowHeight
 
-/** Beyond the edge, so that fast scrolling shows no blank. */
+/** Rows beyond the edge, so that fast scrolling shows no blank. */
 const rowsBeyond = 12
 
 const describeNext = ({ state }: DeviceRow) => {

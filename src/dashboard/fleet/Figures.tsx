@@ -1,4 +1,4 @@
-/** The fleet in figures: how many devices are where, how fast events come, and how far everybody has read. */
+/** The fleet in figures: devices by state, the rate of events, and the progress of each reader. */
 import { AsyncResult } from "effect/reactivity"
 import type { ReactNode } from "react"
 import { useAtom, useAtomValue } from "../ui/atoms.ts"
@@ -42,7 +42,7 @@ const Figure = (
 
 const formatRate = (rate: number): string => rate >= 100 ? count(Math.round(rate)) : rate.toFixed(1)
 
-/** Over some readings, so that a figure can be read before it changes. */
+/** Averaged over some readings, so that a figure can be read before it changes. */
 const mean = (rates: ReadonlyArray<number>): number | null => {
   const last = rates.slice(-5)
   return last.length === 0 ? null : last.reduce((sum, rate) => sum + rate, 0) / last.length

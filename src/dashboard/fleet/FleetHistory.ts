@@ -1,6 +1,6 @@
 /**
- * What the figures of the fleet were while the page has been open: pure, and bounded. The server keeps no such history;
- * who needs a longer one reads `/metrics` with Prometheus.
+ * The fleet's figures since the page was opened: pure, and bounded. The server keeps no such history; for a longer
+ * one, read `/metrics` with Prometheus.
  */
 import type { Overview } from "../../contracts/ServerPayloads.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
@@ -18,13 +18,13 @@ export interface Point {
   readonly value: number
 }
 
-/** Seldom enough that an hour is little, often enough that an interruption of a minute is seen. */
+/** Rare enough that an hour is little data, frequent enough that an interruption of a minute is visible. */
 export const readingMillis = 10_000
 
 /** One hour. */
 export const readingsKept = 360
 
-/** Without a reading for so long nothing is known of the time between two of them. */
+/** A longer time without a reading counts as a hole. */
 const gapMillis = 3 * readingMillis
 
 export const addReading = (
@@ -34,7 +34,7 @@ export const addReading = (
 ): ReadonlyArray<Reading> => {
   const last = history.at(-1)
   if (last !== undefined && at >= last.at && at - last.at < readingMillis) return history
-  // A clock that was set back would draw over what is there.
+  // After a clock was set back, new readings would overlap the existing ones.
   const before = last !== undefined && at < last.at ? [] : history
   const lags = Object.fromEntries(sinks.map(({ lag, sink }) => [sink, lag]))
   return [...before, { at, head, states, lags }].slice(-readingsKept)

@@ -1,4 +1,4 @@
-/** The figures of the fleet since the page was opened: each as a line of its own, so that none depends on colours. */
+/** The figures of the fleet since the page was opened: each as a separate line, so that none depends on colours. */
 import { AsyncResult } from "effect/reactivity"
 import type { ReactNode } from "react"
 import { useAtomValue } from "../ui/atoms.ts"

@@ -11,10 +11,10 @@ import type { Reading } from "./FleetHistory.ts"
 import { FleetModel } from "../../client/FleetModel.ts"
 import type { RowFilter } from "../../client/FleetModel.ts"
 
-/** Changes are drawn together: faster than eyes follow, and one drawing for all that came in the meantime. */
+/** Changes are drawn together: faster than eyes follow, and one drawing for all that arrived in the meantime. */
 const drawEvery = "100 millis"
 
-/** The first part brings every device at once. */
+/** The first part contains every device at once. */
 const drawAtMost = 2000
 
 export const fleetAtom = client.atom(
@@ -39,7 +39,7 @@ export interface Figures {
   readonly rates: ReadonlyArray<number>
   /** Oldest first. */
   readonly history: ReadonlyArray<Reading>
-  /** Null while the server answers; else since when it does not, by this machine's clock. */
+  /** Null while the server answers; otherwise since when it does not, by this machine's clock. */
   readonly lostSince: number | null
   /** The session whose key the server did not accept. */
   readonly refused: Session | null
@@ -61,7 +61,9 @@ const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
   return typeof error === "object" && error !== null && "_tag" in error && error._tag === "Unauthorized"
 }
 
-/** A limited key may not see figures of the whole fleet; whether the server answers is asked all the same. */
+/**
+ * A limited key may not see figures of the whole fleet; the server is asked all the same, to see whether it answers.
+ */
 const ask = (whole: boolean) =>
   Effect.flatMap(
     ColumbaClient,
@@ -90,7 +92,7 @@ export const figuresAtom = client.atom((get) => {
   )
 }).pipe(Atom.keepAlive)
 
-/** What a device needs is said again when its state has changed, and from time to time, since causes change too. */
+/** The needs of a device are read again when its state has changed, and from time to time, since causes change too. */
 const explainEvery = "20 seconds"
 
 export const explanationAtom = Atom.family((id: DeviceId) =>

@@ -1,4 +1,4 @@
-/** Adds a device, and goes on to link its phone. */
+/** Adds a device, then links its phone. */
 import { AsyncResult } from "effect/reactivity"
 import { useState } from "react"
 import { GatewayName, UpstreamId } from "../../domain/Ids.ts"

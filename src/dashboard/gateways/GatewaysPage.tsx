@@ -1,4 +1,4 @@
-/** The gateways: which there are, whether they answer, and a form for another one. */
+/** The list of gateways, whether each answers, and a form for another one. */
 import { Redacted } from "effect"
 import { AsyncResult } from "effect/reactivity"
 import { useState } from "react"

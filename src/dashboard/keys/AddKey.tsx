@@ -1,4 +1,4 @@
-/** A form for another key. It gives no scope that the key of this page has not. */
+/** A form for another key. It offers no scope that the key of this page lacks. */
 import { Effect, Redacted } from "effect"
 import { useState } from "react"
 import type { Scope } from "../../domain/ApiKey.ts"

@@ -1,4 +1,4 @@
-/** API keys: who may call, what for and until when; never the keys themselves. Beside them, who has changed what. */
+/** API keys: who may call, what for and until when; never the keys themselves. Next to them, who has changed what. */
 import { AsyncResult } from "effect/reactivity"
 import { Redacted } from "effect"
 import { useState } from "react"
@@ -17,7 +17,7 @@ import type { MadeKey } from "./AddKey.tsx"
 import { keysAtom } from "./keyAtoms.ts"
 import { Trail } from "./Trail.tsx"
 
-/** The key's text has the id of its row. */
+/** The key's text contains the id of its row. */
 const isOwn = (apiKey: string | undefined, { id }: ApiKey): boolean =>
   apiKey?.startsWith(`columba_${id.slice("key_".length)}_`) === true
 
@@ -35,7 +35,7 @@ const Rotate = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key
   const [overlap, setOverlap] = useState<Overlap>("86400")
   const rotate = useCommand((client) => client.keys.rotate({ id, keepSeconds: Number(overlap) }), ({ key }) => {
     const text = Redacted.value(key)
-    // The page goes on with the new key where the old one was its own.
+    // If the page's own key was replaced, the page continues with the new one.
     if (session !== null && isOwn(session.apiKey, apiKey)) setSession({ ...session, apiKey: text })
     made({ name, key: text })
   })
@@ -153,7 +153,7 @@ const Entry = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key:
 
 const Keys = () => {
   const refresh = useAtomRefresh(keysAtom)
-  // Not a part of the list, which may fail and come again: the key could not be shown a second time.
+  // Outside of the list, which may fail and be shown again: the key could not be shown a second time.
   const [shown, setShown] = useState<MadeKey | null>(null)
   return (
     <main className="page columns">

@@ -1,4 +1,4 @@
-/** Who has changed what, as the log has it: live, the newest first. */
+/** Who has changed what, from the log: live, the newest first. */
 import { Schema } from "effect"
 import { AsyncResult } from "effect/reactivity"
 import { DeviceId } from "../../domain/Ids.ts"
@@ -10,7 +10,7 @@ import { Clock } from "../ui/time.tsx"
 import { trailAtom } from "./keyAtoms.ts"
 import type { Change } from "./keyAtoms.ts"
 
-/** A device by its name, where it has one. */
+/** A device by its name, if it has one. */
 const DeviceLink = ({ id }: { readonly id: string }) => {
   const fleet = AsyncResult.value(useAtomValue(fleetAtom))
   const row = fleet._tag === "Some" ? fleet.value.byId.get(DeviceId.make(id)) : undefined
@@ -28,14 +28,14 @@ const Subject = ({ subject }: { readonly subject: string | null }) =>
 
 const isDevice = Schema.is(DeviceId)
 
-/** The names of all fields that were given, and the values that are recorded. */
+/** The names of all fields in the request, and the recorded values. */
 const describeFields = ({ fields, values }: Change["data"]): string =>
   fields.map((field) => {
     const value = values[field]
     return value === undefined ? field : `${field}: ${describeValue(value)}`
   }).join(" · ")
 
-/** Of a long list, such as one of devices, the rest is counted. */
+/** The rest of a long list, such as one of devices, is counted. */
 const listed = 4
 
 const describeValue = (value: Schema.Json): string =>

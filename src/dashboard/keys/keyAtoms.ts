@@ -20,7 +20,10 @@ export type Change = Extract<ReadableEvent, { kind: "audit.changed" }>
 
 const isChange = (event: ReadableEvent): event is Change => event.kind === "audit.changed"
 
-/** The newest first, as many as a page keeps of a device: what concerns the fleet is in the log as of a device that none is. */
+/**
+ * The newest first, as many as a page keeps of a device: the log records fleet-wide changes under a device id that no
+ * device has.
+ */
 export const trailAtom = Atom.mapResult(
   deviceLogAtom(fleetDevice),
   ({ events }): ReadonlyArray<Change> => events.filter(isChange)
@@ -28,7 +31,7 @@ export const trailAtom = Atom.mapResult(
 
 export class DeviceUnclear extends Data.TaggedError("DeviceUnclear")<{ readonly message: string }> {}
 
-/** The devices that lines name, each by its id or its name. */
+/** The devices named in the lines, each by its id or its name. */
 export const findDevices = (
   view: AsyncResult.AsyncResult<FleetView, unknown>,
   text: string

@@ -1,6 +1,6 @@
 /**
  * Links a phone to a device: the live code with the time it has left, its replacement without a press, and the success
- * as it happens. Several people may watch one login; who leaves last ends it.
+ * as it happens. Several people may watch one login; when the last one leaves, it ends.
  */
 import { Data, Effect, Redacted, Schedule, Stream } from "effect"
 import { AsyncResult, Atom } from "effect/reactivity"
@@ -23,7 +23,7 @@ class Asked extends Data.Class<{
   readonly phone: string
 }> {}
 
-/** Who changes the way of linking has just left a login that takes a moment to end. Another person's does not end. */
+/** After a change of the method, the left login takes a moment to end. A login of another person does not end. */
 const othersEnd = Schedule.spaced("500 millis").pipe(
   Schedule.upTo({ times: 8 }),
   Schedule.while(({ input }) => (input as { readonly _tag?: string })._tag === "LoginInProgress")

@@ -1,4 +1,4 @@
-/** What a message says, as a person types it: the fields of each kind, and the content that they make. */
+/** The content of a message as a person types it: the fields of each kind, and the content they make. */
 import { Field } from "../ui/parts.tsx"
 
 export type TypedKind = "text" | "location" | "contact" | "poll"

@@ -1,4 +1,4 @@
-/** A file to send: what it is by its content, as which kinds of message it can go, and why not as another. */
+/** A file to send: its type by its content, the kinds of message that accept it, and why others do not. */
 import { useId, useState } from "react"
 import { detectType, headBytes, kindRules, MediaKind, refuseFile } from "../../domain/OutgoingFile.ts"
 import type { FileFacts } from "../../domain/OutgoingFile.ts"
@@ -24,7 +24,7 @@ export interface ChosenFile {
 
 const captioned: ReadonlySet<MediaKind> = new Set(["image", "document", "video"])
 
-/** The first that takes it; whatever it is, it can be a document, if it is small enough. */
+/** The first kind that accepts it; any file can be a document, if it is small enough. */
 const preferred: ReadonlyArray<MediaKind> = ["image", "video", "voice", "audio", "document", "sticker"]
 
 export const readChosen = async (content: File, kinds: ReadonlyArray<MediaKind>): Promise<ChosenFile> => {
@@ -35,10 +35,10 @@ export const readChosen = async (content: File, kinds: ReadonlyArray<MediaKind>)
   return { content, facts, kind, caption: "" }
 }
 
-/** Why it cannot be sent as the kind that is chosen; null where it can. */
+/** Why it cannot be sent as the chosen kind; null if it can. */
 export const refuseChosen = ({ facts, kind }: ChosenFile): string | null => refuseFile(kind, facts)?.detail ?? null
 
-/** What a request says of it once it is uploaded. */
+/** The file's part of a request once it is uploaded. */
 export const fileContent = <Id extends string>({ caption, content, kind }: ChosenFile, file: Id) => ({
   [kind]: {
     file,
@@ -50,9 +50,9 @@ export const fileContent = <Id extends string>({ caption, content, kind }: Chose
 interface FileFieldProps {
   readonly chosen: ChosenFile | null
   readonly onChange: (chosen: ChosenFile | null) => void
-  /** Those that the gateway takes. */
+  /** The kinds that the gateway accepts. */
   readonly kinds: ReadonlyArray<MediaKind>
-  /** How much of it is over, from 0 to 1; null where it is not on its way. */
+  /** The transferred share, from 0 to 1; null while nothing is transferred. */
   readonly progress: number | null
 }
 

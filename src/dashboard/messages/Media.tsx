@@ -1,6 +1,7 @@
 /**
- * The file of a message. Nothing is asked of the gateway until a person presses, and nothing of a stranger becomes markup of
- * the page: pictures are drawn, without movement, sounds and films are played by the browser, and everything can be saved.
+ * The file of a message. Nothing is requested from the gateway until a person presses, and no content of a stranger
+ * becomes markup of the page: pictures are drawn, without movement, sounds and films are played by the browser, and
+ * everything can be saved.
  */
 import { Data, Effect } from "effect"
 import { useEffect, useRef, useState } from "react"
@@ -18,16 +19,16 @@ const sounds: ReadonlySet<string> = new Set(["audio", "voice"])
 const films: ReadonlySet<string> = new Set(["video", "video_note"])
 const files: ReadonlySet<string> = new Set([...pictures, ...sounds, ...films, "document"])
 
-/** Of one that has no WhatsApp id the gateway knows no file. */
+/** The gateway has no file for a message without a WhatsApp id. */
 export const hasFile = ({ type, waId }: Message): boolean => waId !== null && files.has(type)
 
-/** Larger in neither direction, so that a picture of any size costs little once it is shown. */
+/** Maximum width and height, so that a picture of any size costs little once it is shown. */
 const sideMax = 480
 
-/** A picture that is shown is held as a whole for a moment. */
+/** A shown picture is held as a whole for a moment. */
 const shownBytesMax = 25_000_000
 
-/** A sound or film is held as long as it is on the page: more than WhatsApp takes of sounds, and of most films. */
+/** A sound or film is held as long as it is on the page: more than WhatsApp's limit for sounds, and for most films. */
 const playedBytesMax = 64_000_000
 
 class NotShown extends Data.TaggedError("NotShown")<{ readonly message: string }> {}
@@ -70,11 +71,11 @@ const Picture = ({ label, picture }: { readonly picture: ImageBitmap; readonly l
 
 interface Recording {
   readonly content: Blob
-  /** As its first bytes say. WhatsApp's voice notes are of this form, and other sounds hardly ever. */
+  /** Detected from the first bytes. WhatsApp's voice notes have this form, and other sounds hardly ever. */
   readonly isVoiceNote: boolean
 }
 
-/** Its type is what its bytes are, not what somebody calls them; the browser refuses the rest by itself. */
+/** The bytes decide its type, whatever type is claimed; the browser refuses the rest. */
 const readRecording = ({ content }: MessageFile) =>
   Effect.promise(async (): Promise<Recording> => {
     const type = detectType(new Uint8Array(await content.slice(0, headBytes).arrayBuffer()))
@@ -107,7 +108,7 @@ const Player = ({ film, label, recording }: {
     )
 }
 
-/** As a file of the browser's, which does not open it. */
+/** As a file that the browser does not open. */
 const save = ({ content, name }: MessageFile, fallback: string): void => {
   const link = document.createElement("a")
   link.href = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }))

@@ -1,4 +1,4 @@
-/** What is done to a message that is at WhatsApp already: a reaction, another text, its revocation. */
+/** Actions on a message that WhatsApp already has: a reaction, another text, its revocation. */
 import { useState } from "react"
 import type { Message } from "../../domain/Message.ts"
 import { useCommand } from "../ui/commands.ts"
@@ -6,7 +6,7 @@ import { Form } from "../ui/Form.tsx"
 import { Button, ConfirmButton, Failure, Field, Notice } from "../ui/parts.tsx"
 import { useNow } from "../ui/time.tsx"
 
-/** WhatsApp takes no edits afterwards. */
+/** WhatsApp accepts no edits afterwards. */
 const editableMillis = 15 * 60_000
 
 const emojis = ["👍", "❤️", "😂", "😮", "😢", "🙏"] as const
@@ -18,9 +18,9 @@ export const canActOn = ({ type, waId }: Message, sends: ReadonlySet<string>): b
 
 interface Props {
   readonly message: Message
-  /** What the gateway of its device can be given. */
+  /** The contents that the gateway of its device can send. */
   readonly sends: ReadonlySet<string>
-  /** Something more is to be sent now. */
+  /** Another message is about to be sent. */
   readonly changed: () => void
 }
 

@@ -1,13 +1,13 @@
 /**
- * Files on their way to the server and from it. They are bytes of any size and therefore no calls of the client; the
- * key goes in a header as with those.
+ * Uploads to the server and downloads from it. They are bytes of any size and therefore no calls of the client; the
+ * key is sent in a header as with those.
  */
 import { Data, Effect, Schema } from "effect"
 import { FileToSend } from "../../contracts/FileEndpoint.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Session } from "../session.ts"
 
-/** The server gives an upload up after five minutes, and has then to accept the message. */
+/** The server ends an upload after five minutes, and then has to accept the message. */
 export const uploadTimeout = "6 minutes"
 
 /** Gateways fetch old files from WhatsApp first. */
@@ -31,7 +31,10 @@ const refused = (status: number, text: string): TransferFailed => {
 const headersOf = (session: Session | null): Readonly<Record<string, string>> =>
   session?.apiKey === undefined ? {} : { authorization: `Bearer ${session.apiKey}` }
 
-/** By `XMLHttpRequest`: no other way of browsers tells how much of a body is over. `progress` goes from 0 to 1. */
+/**
+ * With `XMLHttpRequest`, the only browser API that reports the progress of a request body. `progress` goes from 0 to
+ * 1.
+ */
 export const uploadFile = (
   session: Session | null,
   device: DeviceId,
@@ -57,11 +60,11 @@ export const uploadFile = (
 
 export interface MessageFile {
   readonly content: Blob
-  /** As the sender named it; null where it has no name. */
+  /** The name from the sender; null if it has no name. */
   readonly name: string | null
 }
 
-/** The name that the server gives out, escaped as RFC 8187 says. */
+/** The server's name for the file, escaped according to RFC 8187. */
 const readName = (disposition: string | null): string | null => {
   const [, name] = /filename\*=UTF-8''([^;]+)/.exec(disposition ?? "") ?? []
   try {
@@ -71,7 +74,7 @@ const readName = (disposition: string | null): string | null => {
   }
 }
 
-/** The server gives out no larger ones. */
+/** The server sends no larger ones. */
 export const savedBytesMax = 128 * 1024 * 1024
 
 const tooLarge = (bytesMax: number) =>
@@ -79,7 +82,7 @@ const tooLarge = (bytesMax: number) =>
     message: `This file has more than ${Math.floor(bytesMax / 1_000_000)} MB, which is too much here; save it instead.`
   })
 
-/** Null as soon as it is larger: what comes after is not waited for. */
+/** Null as soon as it is larger: the rest is not awaited. */
 const readContent = async (answer: Response, bytesMax: number): Promise<Blob | null> => {
   const parts: Array<Uint8Array<ArrayBuffer>> = []
   let size = Number(answer.headers.get("content-length") ?? 0)
@@ -98,7 +101,7 @@ const readContent = async (answer: Response, bytesMax: number): Promise<Blob | n
   return new Blob(parts, { type: answer.headers.get("content-type") ?? "" })
 }
 
-/** Of `bytesMax` bytes at most, which are held in memory. */
+/** At most `bytesMax` bytes, which are held in memory. */
 export const downloadFile = (
   session: Session | null,
   message: MessageId,

@@ -6,7 +6,7 @@ import { count, Empty, Loaded, Panel } from "../ui/parts.tsx"
 import { Ago } from "../ui/time.tsx"
 import { nodesAtom } from "./nodeAtoms.ts"
 
-/** What a process of a cluster says of itself. */
+/** The self-description of a process of a cluster. */
 const Share = ({ cluster }: { readonly cluster: NonNullable<Node["cluster"]> }) => {
   const { differs, given, moves, roles, shards, taken, version, weight } = cluster
   const [last] = moves

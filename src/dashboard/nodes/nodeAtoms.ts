@@ -10,14 +10,14 @@ const answerWithin = "5 seconds"
 
 const none: { readonly items: ReadonlyArray<Node> } = { items: [] }
 
-/** None where the key may not know. */
+/** None if the key may not see them. */
 export const nodesAtom = client.atom((get) =>
   get(mayAtom).readFleet
     ? Effect.flatMap(ColumbaClient, ({ server }) => server.nodes()).pipe(Effect.timeout(answerWithin))
     : Effect.succeed(none)
 ).pipe(Atom.withRefresh(askEvery))
 
-/** What is known of them, also while the server does not answer. */
+/** The last known nodes, also while the server does not answer. */
 export const knownNodesAtom = Atom.make((get) => {
   const listed = AsyncResult.value(get(nodesAtom))
   return listed._tag === "Some" ? listed.value.items : none.items

@@ -1,4 +1,4 @@
-/** Recurring sends and messages that are due, as lists with what can be done to them. */
+/** Recurring sends and scheduled messages, as lists with their actions. */
 import { AsyncResult } from "effect/reactivity"
 import type { DeviceId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
@@ -159,7 +159,7 @@ const DueEntry = (
   )
 }
 
-/** What is to be sent at a time that was named: once, or as the next occurrence of a recurring send. */
+/** Messages to be sent at a set time: once, or as the next occurrence of a recurring send. */
 export const DueList = ({ of }: { readonly of: Of }) => {
   const changed = useSchedulesRefresh(of)
   return (

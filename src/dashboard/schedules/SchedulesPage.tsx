@@ -1,4 +1,4 @@
-/** All recurring sends, and all that is due, of the devices that the key sees. */
+/** All recurring sends and scheduled messages of the devices that the key sees. */
 import { AsyncResult } from "effect/reactivity"
 import { useState } from "react"
 import { filterRows } from "../../client/FleetModel.ts"
@@ -9,7 +9,7 @@ import { Choice, count, Field, Panel } from "../ui/parts.tsx"
 import { AddSchedule } from "./AddSchedule.tsx"
 import { DueList, ScheduleList } from "./Schedules.tsx"
 
-/** More than that nobody reads through: a search finds the device. */
+/** Nobody reads through more than that: a search finds the device. */
 const choicesShown = 50
 
 const Add = () => {
@@ -21,7 +21,7 @@ const Add = () => {
     state._tag !== "Inactive"
   )
   const rows = active.slice(0, choicesShown)
-  // With several to choose from none is chosen for anybody: a message from the wrong account cannot be taken back.
+  // With several devices none is preselected: a message from the wrong account cannot be undone.
   const device = active.length === 1 ? active[0] : rows.find(({ id }) => id === chosen)
   return (
     <Panel title="Add a recurring send">

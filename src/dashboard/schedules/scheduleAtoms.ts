@@ -1,4 +1,4 @@
-/** Recurring sends and what is due, of one device or of all that the key sees. */
+/** Recurring sends and scheduled messages, of one device or of all that the key sees. */
 import { Effect } from "effect"
 import { Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
@@ -11,7 +11,7 @@ export type Of = DeviceId | null
 
 const askEvery = "5 seconds"
 
-/** What one page shows; the rest can be had over the API and the command line. */
+/** The content of one page; the rest is available over the API and the command line. */
 export const schedulesShown = 500
 export const dueShown = 500
 
@@ -23,7 +23,7 @@ export const schedulesAtom = Atom.family((device: Of) =>
   ).pipe(Atom.withRefresh(askEvery))
 )
 
-/** Messages whose time is still to come, the next first. */
+/** Messages whose time is in the future, the next first. */
 export const dueAtom = Atom.family((device: Of) =>
   client.atom(
     Effect.flatMap(
@@ -42,7 +42,7 @@ type Due = { readonly occurredAt: string; readonly sending?: { readonly schedule
 
 export const timeOf = ({ occurredAt, sending }: Due): string => sending?.scheduledAt ?? occurredAt
 
-/** Reads both anew: a change of a recurring send changes what is due. */
+/** Reads both anew: a change of a recurring send changes the scheduled messages. */
 export const useSchedulesRefresh = (device: Of): () => void => {
   const schedules = useAtomRefresh(schedulesAtom(device))
   const due = useAtomRefresh(dueAtom(device))

@@ -1,4 +1,4 @@
-/** One subscription: how its deliveries go, its log of attempts, and what can be done. */
+/** One subscription: the state of its deliveries, its log of attempts, and its actions. */
 import { useState } from "react"
 import { Position } from "../../domain/Ids.ts"
 import type { Delivery, Subscription, SubscriptionId } from "../../domain/Subscription.ts"

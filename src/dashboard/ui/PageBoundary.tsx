@@ -1,4 +1,4 @@
-/** A page that could not be drawn says so; the others, and the frame, stay as they are. */
+/** Shows an error for a page that could not be drawn; the other pages and the frame stay as they are. */
 import { Component } from "react"
 import type { ReactNode } from "react"
 import { Button, Failure } from "./parts.tsx"

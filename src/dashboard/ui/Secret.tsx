@@ -1,16 +1,16 @@
-/** A secret that is shown this once: to be selected with one press, and copied where the browser lets pages do so. */
+/** A secret that is shown only once: selected with one press, and copied if the browser allows that. */
 import { useState } from "react"
 import { Button, Notice } from "./parts.tsx"
 
 interface SecretProps {
   readonly secret: string
-  /** What it is, and that it is not shown again. */
+  /** The name of the secret, and that it is not shown again. */
   readonly words: string
   /** Forgets it. */
   readonly done: () => void
 }
 
-/** Browsers let only pages of this machine, or that came encrypted, write to the clipboard. */
+/** Browsers let only pages of this machine, or pages served over TLS, write to the clipboard. */
 const canCopy = (): boolean => "clipboard" in navigator && isSecureContext
 
 export const Secret = ({ done, secret, words }: SecretProps) => {

@@ -1,4 +1,7 @@
-/** A state as a sign, a colour and a word: each tells it alone, so that neither colours nor pictures have to be seen. */
+/**
+ * A state as a sign, a colour and a word: each is sufficient alone, so that neither colours nor pictures have to be
+ * seen.
+ */
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 
 interface Look {

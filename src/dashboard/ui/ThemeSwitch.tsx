@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, unless the person chooses. The choice is kept in this browser. */
+/** Light or dark: the system's setting, unless the person chooses. The choice is stored in this browser. */
 import { useState } from "react"
 import { Button } from "./parts.tsx"
 
@@ -8,7 +8,7 @@ const place = "columba.theme"
 const next: Readonly<Record<Theme, Theme>> = { system: "light", light: "dark", dark: "system" }
 const words: Readonly<Record<Theme, string>> = { system: "Auto", light: "Light", dark: "Dark" }
 
-/** A browser may keep nothing for us. */
+/** A browser may refuse to store anything. */
 const read = (): Theme => {
   try {
     const kept = localStorage.getItem(place)
@@ -23,7 +23,7 @@ const keep = (theme: Theme): void => {
     if (theme === "system") localStorage.removeItem(place)
     else localStorage.setItem(place, theme)
   } catch {
-    // It holds for this page then.
+    // Then the choice lasts as long as this page.
   }
 }
 

@@ -1,4 +1,4 @@
-/** A sentence of the server's, with the times in it as people read them. */
+/** A sentence from the server, with its times as people read them. */
 import { Clock } from "./time.tsx"
 
 const time = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/

@@ -1,6 +1,6 @@
 /**
- * Atoms in React: components read an atom and are drawn again when it changes. The published binding names modules that
- * this version of Effect does not have, and this is all that is needed of it.
+ * Atoms in React: components read an atom and are drawn again when it changes. The published binding imports modules
+ * that this version of Effect does not have, and this is the only part of it that is needed.
  */
 import { AtomRegistry } from "effect/reactivity"
 import type { Atom } from "effect/reactivity"

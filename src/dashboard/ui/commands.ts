@@ -1,4 +1,6 @@
-/** Runs one call of the client for a button or a form, with what it needs to show: that it is on its way, and why not. */
+/**
+ * Runs one call of the client for a button or a form, with the state to show: that it is running, and why it failed.
+ */
 import { Cause, Effect, Exit, SchemaIssue } from "effect"
 import type { Duration } from "effect"
 import { useCallback, useContext, useEffect, useRef, useState } from "react"
@@ -12,7 +14,7 @@ type Client = ColumbaClient["Service"]
 /** Long enough for a gateway that is slow to answer; a page that waits longer looks broken. */
 const commandTimeout = "40 seconds"
 
-/** One sentence for people, from whatever a call failed with. */
+/** One sentence for people, from any failure of a call. */
 export const describeCause = (cause: Cause.Cause<unknown>): string => {
   const error: unknown = Cause.squash(cause)
   if (typeof error !== "object" || error === null) return String(error)
@@ -23,7 +25,7 @@ export const describeCause = (cause: Cause.Cause<unknown>): string => {
   }
   if (_tag === "RpcClientError") return "The server could not be reached. Nothing is known of what was asked for."
   if (_tag === "TimeoutError") return "The server did not answer in time. What was asked may still have been done."
-  // What was typed did not get as far as the server.
+  // The input was not sent to the server.
   if (SchemaIssue.isIssue(reason)) {
     return RequestInvalid.ofIssue("", reason).issues.map(({ message }) => message).join("; ")
   }

@@ -1,4 +1,4 @@
-/** Small parts of all pages: buttons that say what goes on, notices, fields, panels. */
+/** Small parts of all pages: buttons that show their progress, notices, fields, panels. */
 import { Cause } from "effect"
 import { AsyncResult } from "effect/reactivity"
 import { useEffect, useId, useRef, useState } from "react"
@@ -12,11 +12,11 @@ interface ButtonProps {
   readonly pending?: boolean
   readonly disabled?: boolean
   readonly submit?: boolean
-  /** Where the words alone do not say of what. */
+  /** Needed if the label alone does not name the object. */
   readonly label?: string
 }
 
-/** While its command runs it keeps its size and takes no second press; it stays where the keyboard left it. */
+/** While its command runs it keeps its size and accepts no second press; it keeps the keyboard's focus. */
 export const Button = (
   { children, disabled = false, kind = "plain", label, onClick, pending = false, submit = false }: ButtonProps
 ) => (
@@ -36,10 +36,10 @@ export const Button = (
   </button>
 )
 
-/** How long the second press is waited for. */
+/** How long the second press is awaited. */
 const doubtMillis = 4000
 
-/** For what cannot be taken back: the first press asks, the second one does it. */
+/** For actions that cannot be undone: the first press asks, the second one does it. */
 export const ConfirmButton = (
   { ask, children, onClick, ...rest }: ButtonProps & { readonly ask: string; readonly onClick: () => void }
 ) => {
@@ -74,7 +74,7 @@ export const Failure = ({ message }: { readonly message: string | null }) =>
 interface PanelProps {
   readonly title: string
   readonly children: ReactNode
-  /** Beside the title. */
+  /** Next to the title. */
   readonly aside?: ReactNode
   readonly className?: string
 }
@@ -180,7 +180,7 @@ interface ChecksProps<Value extends string> {
   readonly onChange: (chosen: ReadonlyArray<Value>) => void
 }
 
-/** Some, of which any number is taken. */
+/** A choice of any number of options. */
 export const Checks = <Value extends string>({ chosen, label, onChange, options }: ChecksProps<Value>) => (
   <fieldset className="checks">
     <legend>{label}</legend>
@@ -202,7 +202,7 @@ export const Checks = <Value extends string>({ chosen, label, onChange, options 
   </fieldset>
 )
 
-/** Some ways, of which one is taken. */
+/** A choice of one option. */
 export const Segments = <Value extends string>({ label, onChange, options, value }: ChoiceProps<Value>) => (
   <div className="segments" role="group" aria-label={label}>
     {options.map(([one, word]) => (
@@ -233,7 +233,7 @@ export const Facts = ({ facts }: { readonly facts: ReadonlyArray<Fact> }) => (
 
 export const Empty = ({ children }: { readonly children: ReactNode }) => <div className="empty">{children}</div>
 
-/** As many grey lines as the content will about have, so that nothing moves when it comes. */
+/** About as many grey lines as the content will have, so that nothing moves when it arrives. */
 export const Skeleton = ({ lines }: { readonly lines: number }) => (
   <div className="skeleton" role="status" aria-label="Loading">
     {Array.from({ length: lines }, (_, line) => <span key={line} />)}
@@ -246,7 +246,7 @@ interface LoadedProps<A, E> {
   readonly children: (value: A) => ReactNode
 }
 
-/** The value, else that it is loading, else why it could not be had. A value that is old is still shown. */
+/** The value, otherwise that it is loading, otherwise why it could not be read. An old value is still shown. */
 export const Loaded = <A, E>({ children, lines = 3, result }: LoadedProps<A, E>) => {
   const value = AsyncResult.value(result)
   if (AsyncResult.isFailure(result) && !Cause.hasInterruptsOnly(result.cause)) {

@@ -13,7 +13,7 @@ export type Route =
   | { readonly page: "device"; readonly id: string }
   | { readonly page: "login"; readonly id: string }
 
-/** Pages of their own, which name nothing else. */
+/** Pages of their own, without a parameter. */
 const plain = ["gateways", "dead", "schedules", "keys", "nodes"] as const
 
 export const parseRoute = (hash: string): Route => {

@@ -2,7 +2,7 @@
 import { Atom } from "effect/reactivity"
 import { useAtomValue } from "./atoms.ts"
 
-/** One timer for all times of a page, and none while nobody looks at one. */
+/** One timer for all times of a page, and none while no time is shown. */
 const nowAtom = Atom.make((get) => {
   const timer = setInterval(() => get.setSelf(Date.now()), 1000)
   get.addFinalizer(() => clearInterval(timer))
@@ -29,7 +29,7 @@ const clock = new Intl.DateTimeFormat(undefined, {
 })
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "2-digit" })
 
-/** What a gateway claims may be no time at all. */
+/** A time from a gateway may be invalid. */
 const parse = (time: string): number | null => {
   const parsed = Date.parse(time)
   return Number.isNaN(parsed) ? null : parsed
@@ -51,7 +51,7 @@ export const Clock = ({ at }: { readonly at: string }) => (
   <time className="num" dateTime={at} title={formatMoment(at)}>{formatClock(at, useNow())}</time>
 )
 
-/** `4 min ago`, or `in 12 s` of a time to come. */
+/** `4 min ago`, or `in 12 s` for a time in the future. */
 export const Ago = ({ at }: { readonly at: string }) => {
   const now = useNow()
   const time = parse(at)
