@@ -14,7 +14,7 @@ export interface Reading {
   readonly at: number
   readonly stats: Stats
   /** Events that this terminal, as a reader of the log, has received. */
-  readonly heard: number
+  readonly received: number
 }
 
 export class Screen {
@@ -77,8 +77,8 @@ const renderCommitted = (now: Reading, before: Reading, seconds: number): Part =
 const renderDelivered = (now: Reading, before: Reading, seconds: number): ReadonlyArray<Part> =>
   now.stats.sinks.length === 0
     ? [
-      styled`${number.format(now.heard)} to this terminal  ${
-        dim(`${perSecond(now.heard, before.heard, seconds)}, live from the log`)
+      styled`${number.format(now.received)} to this terminal  ${
+        dim(`${perSecond(now.received, before.received, seconds)}, live from the log`)
       }`
     ]
     : now.stats.sinks.map((sink) => {

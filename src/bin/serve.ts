@@ -89,15 +89,15 @@ interface Overview {
   readonly notes: ReadonlyArray<string>
 }
 
-const readStatsNow = (app: App, heard: Ref.Ref<number>): Effect.Effect<Reading> =>
-  Effect.all({ at: Clock.currentTimeMillis, stats: app.stats, heard: Ref.get(heard) })
+const readStatsNow = (app: App, received: Ref.Ref<number>): Effect.Effect<Reading> =>
+  Effect.all({ at: Clock.currentTimeMillis, stats: app.stats, received: Ref.get(received) })
 
 /** This terminal is a reader of the log like any other, and counts the events that it receives. */
-const listen = (app: App, heard: Ref.Ref<number>): Effect.Effect<void> =>
+const listen = (app: App, received: Ref.Ref<number>): Effect.Effect<void> =>
   app.log.bounds.pipe(
     Effect.flatMap(({ head }) =>
       app.log.follow({ after: head }).pipe(
-        Stream.runForEach(({ events }) => Ref.update(heard, (count) => count + events.length))
+        Stream.runForEach(({ events }) => Ref.update(received, (count) => count + events.length))
       )
     ),
     Effect.ignore
@@ -115,12 +115,12 @@ const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Overview, s
     ...notes.map((note) => row(yellow("note"), dim(note))),
     ""
   )
-  const heard = yield* Ref.make(0)
-  yield* Effect.forkScoped(listen(app, heard))
+  const received = yield* Ref.make(0)
+  yield* Effect.forkScoped(listen(app, received))
   const readings: Array<Reading> = []
   yield* Effect.addFinalizer(() => Effect.sync(() => screen.footer([])))
   while (true) {
-    const reading = yield* readStatsNow(app, heard)
+    const reading = yield* readStatsNow(app, received)
     readings.push(reading)
     if (readings.length > rateReadings) readings.shift()
     screen.footer(statLines(reading, readings[0] ?? reading))

@@ -5,7 +5,7 @@
  * - `statuses`: every slot of the gateway in one request;
  * - `open`: a connection per device;
  * - `link`: one connection for all devices of the gateway;
- * - `ingest`: events that the gateway posts to us; `webhook`: telling the gateway where to post them;
+ * - `ingest`: events that the gateway posts to Columba; `webhook`: configuring where the gateway posts them;
  * - `start`: connecting a slot that the gateway has left stopped;
  * - `history`: messages of the past, for backfill;
  * - `media`: the files of messages;

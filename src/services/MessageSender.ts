@@ -50,7 +50,7 @@ const scheduleDaysMax = 366
 const dayMillis = 24 * 3_600_000
 
 /** The event of a cancellation is committed within milliseconds; otherwise a sweep writes it later. */
-const tellMax = "2 seconds"
+const commitMax = "2 seconds"
 
 export interface SendMessage {
   readonly device: DeviceId
@@ -157,7 +157,7 @@ export class MessageSender extends Context.Service<MessageSender, {
         const { send } = cancelled
         const outcome = { state: "cancelled", waId: null, reason: null, detail: null } as const
         const { drafts, effects } = recordOutcome(send, outcome, send.sender, yield* Clock.currentTimeMillis)
-        yield* Effect.ignore(Effect.timeoutOption(log.append(drafts, { effects }), tellMax))
+        yield* Effect.ignore(Effect.timeoutOption(log.append(drafts, { effects }), commitMax))
         return viewSend(send)
       })
 

@@ -12,20 +12,20 @@ const interval = Duration.seconds(10)
 const keysMax = 1000
 
 export class RepeatedWarnings {
-  readonly #told = new Map<string, { at: number; leftOut: number }>()
+  readonly #warned = new Map<string, { at: number; leftOut: number }>()
 
   /** Warnings with the same `key` count as repeats. */
   warn(key: string, message: string, annotations: Readonly<Record<string, unknown>>): Effect.Effect<void> {
     return Effect.flatMap(Clock.Clock, (clock) => {
       const now = monotonicMillis(clock)
-      const told = this.#told.get(key)
-      if (told !== undefined && now - told.at < Duration.toMillis(interval)) {
-        told.leftOut++
+      const last = this.#warned.get(key)
+      if (last !== undefined && now - last.at < Duration.toMillis(interval)) {
+        last.leftOut++
         return Effect.void
       }
-      if (this.#told.size >= keysMax) this.#told.clear()
-      this.#told.set(key, { at: now, leftOut: 0 })
-      const { leftOut = 0 } = told ?? {}
+      if (this.#warned.size >= keysMax) this.#warned.clear()
+      this.#warned.set(key, { at: now, leftOut: 0 })
+      const { leftOut = 0 } = last ?? {}
       return Effect.logWarning(message).pipe(
         Effect.annotateLogs(leftOut === 0 ? annotations : { ...annotations, leftOut })
       )

@@ -114,8 +114,8 @@ const make = Effect.gen(function*() {
     })
 
   /** The gateway may not try again, so the device may miss something: its process records that, wherever it is. */
-  const tellRefused = (deviceId: DeviceId): Effect.Effect<void> =>
-    Effect.map(fleet.refused(deviceId), (told) => told ? undefined : report.note(deviceId))
+  const recordRefusal = (deviceId: DeviceId): Effect.Effect<void> =>
+    Effect.map(fleet.refused(deviceId), (isRecorded) => isRecorded ? undefined : report.note(deviceId))
 
   // Reading
 
@@ -158,7 +158,7 @@ const make = Effect.gen(function*() {
     if (reading.unknown.length > 0) {
       yield* lookup.read(intake.gateway.name, reading.unknown).pipe(
         // The lookup of the holder failed, but a device's own secret identifies the device.
-        Effect.tapError(() => signer.device === null ? Effect.void : tellRefused(signer.device))
+        Effect.tapError(() => signer.device === null ? Effect.void : recordRefusal(signer.device))
       )
       reading = readOnce(intake, webhook, signer)
     }
@@ -237,7 +237,7 @@ const make = Effect.gen(function*() {
 
   /** The gateway signed the webhook, and it is refused: the gateway tries again, or abandons it. */
   const turnAway = (deviceId: DeviceId, outcome: WebhookOutcome): Effect.Effect<Refusal> =>
-    Effect.as(tellRefused(deviceId), refused(outcome))
+    Effect.as(recordRefusal(deviceId), refused(outcome))
 
   const record = Effect.fnUntraced(
     function*(webhook: IncomingWebhook, { deviceId, events }: Signed): Effect.fn.Return<Refusal> {

@@ -24,7 +24,7 @@ const extensions: Readonly<Record<string, string>> = {
 const opaque = "application/octet-stream"
 
 /** The type sent to the gateway. The name decides the type of a document whose container holds many formats. */
-export const tellType = (kind: MediaKind, mimeType: string | null, fileName: string): string => {
+export const chooseType = (kind: MediaKind, mimeType: string | null, fileName: string): string => {
   if (kind !== "document" || (mimeType !== null && mimeType !== "application/zip")) return mimeType ?? opaque
   return Option.getOrElse(Mime.getType(fileName), () => mimeType ?? opaque)
 }

@@ -59,9 +59,9 @@ const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
     ...more
   }) as App
 
-const reading = (at: number, changes: Partial<Reading["stats"]> = {}, heard = 0): Reading => ({
+const reading = (at: number, changes: Partial<Reading["stats"]> = {}, received = 0): Reading => ({
   at,
-  heard,
+  received,
   stats: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], broker: null, ...changes }
 })
 

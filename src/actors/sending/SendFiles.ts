@@ -9,7 +9,7 @@ import { kindRules, refuseFile } from "../../domain/OutgoingFile.ts"
 import type { MediaKind } from "../../domain/OutgoingFile.ts"
 import { isFetched, isMedia } from "../../domain/Send.ts"
 import type { SendReason } from "../../domain/Send.ts"
-import { safeFileName, tellType } from "../../services/fileNames.ts"
+import { safeFileName, chooseType } from "../../services/fileNames.ts"
 import type { OutgoingFile } from "../../services/GatewayParts.ts"
 import { OutboundHttp } from "../../services/OutboundHttp.ts"
 import { OutgoingFiles } from "../../services/OutgoingFiles.ts"
@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function*(
     if (refusal !== null) return unsendable("file-invalid", refusal.detail)
     const fileName = safeFileName(given, kind, file.mimeType)
     const { content, size } = file
-    return { size, content, fileName, mimeType: tellType(kind, file.mimeType, fileName) }
+    return { size, content, fileName, mimeType: chooseType(kind, file.mimeType, fileName) }
   }
 
   const lost = unsendable("file-lost", "the file that was uploaded for it no longer exists")
