@@ -114,7 +114,10 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
     rows: ["cluster-lock-session"],
     tests: [
       ["test/layers/postgres/fleetLease.test.ts", "is taken again when its connection has broken"],
-      ["test/layers/postgres/fleetLease.test.ts", "is lost when another process was faster"]
+      [
+        "test/layers/postgres/fleetLease.test.ts",
+        "is lost when another process was faster after its connection had broken"
+      ]
     ]
   },
   {
@@ -132,7 +135,10 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 35,
     fault: "a failover to a replica",
     rows: ["read-only"],
-    tests: [["test/layers/postgres/LogReset.test.ts", "an older copy is restored"]],
+    tests: [[
+      "test/layers/postgres/LogReset.test.ts",
+      "delivers events committed after an older copy is restored, and ends readers with LogReset"
+    ]],
     not: "A real replica: one database on one machine"
   }
 ]
@@ -194,7 +200,10 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 50,
     fault: "one account under its phone number and its hidden id",
     rows: ["waha-kill", "waha-dropped"],
-    tests: [["test/layers/gateways/waha/WahaHistory.test.ts", "says under which hidden id a message may be in the log"]]
+    tests: [[
+      "test/layers/gateways/waha/WahaHistory.test.ts",
+      "names the hidden id of a message that may have been logged while the server returned no numbers"
+    ]]
   },
   { number: 51, fault: "the gateway's process ends, and all devices come back at once", rows: three("exit") },
   { number: 52, fault: "flapping", rows: three("flapping") },

@@ -1,4 +1,4 @@
-/** When V8 is told that memory matters. What V8 makes of it is measured by the benchmark of idle devices. */
+/** When V8 is asked to save memory. The effect in V8 is measured by the benchmark of idle devices. */
 import { assert, describe, it } from "@effect/vitest"
 import { HeapWatch } from "../../src/layers/HeapReturn.ts"
 
@@ -10,8 +10,8 @@ const [idle, busy] = [0.05, 0.2]
 const looks = (watch: HeapWatch, count: number, heap: number, share: number): ReadonlyArray<boolean> =>
   Array.from({ length: count }, () => watch.look({ heap: heap * mib, busy: share }))
 
-describe("the heap after a rush", () => {
-  it("is made tight once the process has been quiet for a while, and for a bounded time", () => {
+describe("the heap after a burst", () => {
+  it("is shrunk once the process has been idle for a while, and for a bounded time", () => {
     const watch = new HeapWatch()
     assert.notInclude(looks(watch, 3, 100, idle), true, "a process that has just started")
     assert.notInclude(looks(watch, 20, 240, busy), true, "a rush")
@@ -20,20 +20,20 @@ describe("the heap after a rush", () => {
     assert.notInclude(looks(watch, 200, 150, idle), true, "what is left is in use")
   })
 
-  it("is left alone at once when work comes", () => {
+  it("is left unrestricted at once when load returns", () => {
     const watch = new HeapWatch()
     looks(watch, 1, 100, idle)
     assert.isTrue(looks(watch, 3, 240, idle).at(-1))
     assert.deepStrictEqual(looks(watch, 1, 240, busy), [false])
   })
 
-  it("is left alone where it has not grown, however long the process is quiet", () => {
+  it("is not restricted if it has not grown, however long the process is idle", () => {
     const watch = new HeapWatch()
     looks(watch, 1, 100, idle)
     assert.notInclude(looks(watch, 500, 131, idle), true)
   })
 
-  it("is made tight again after the next rush, but not after each of many", () => {
+  it("is shrunk again after the next burst, but not after each of many", () => {
     const watch = new HeapWatch()
     looks(watch, 1, 100, idle)
     let times = 0

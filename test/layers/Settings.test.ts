@@ -23,7 +23,7 @@ describe("Settings", () => {
       assert.deepStrictEqual(settings.notes, [])
     }))
 
-  it.effect("runs without a gateway on a real database when none is set, so that nothing made-up reaches it", () =>
+  it.effect("runs without a gateway on a real database when none is set, so that no simulated data reaches it", () =>
     Effect.gen(function*() {
       const settings = yield* parse({ DATABASE_URL: "postgres://db/columba", COLUMBA_DEMO_DEVICES: "25" })
       assert.deepStrictEqual(settings.gateway, { _tag: "None" })
@@ -37,7 +37,7 @@ describe("Settings", () => {
       assert.strictEqual(settings.roles.size, 4)
     }))
 
-  it.effect("tells all problems at once, each with its variable, what was given and what is expected", () =>
+  it.effect("reports all problems at once, each with its variable, its value and what is expected", () =>
     Effect.gen(function*() {
       const found = yield* problems({ PORT: "eighty", COLUMBA_ROLES: "api,devises", DEBUG: "perhaps" })
       assert.deepStrictEqual(found, [
@@ -47,7 +47,7 @@ describe("Settings", () => {
       ])
     }))
 
-  it.effect("takes keys for all devices and for some", () =>
+  it.effect("accepts keys for all devices and for some", () =>
     Effect.gen(function*() {
       const [one, other] = [`dev_${"0".repeat(25)}1`, `dev_${"0".repeat(25)}2`]
       const { apiKeys } = yield* parse({
@@ -66,7 +66,7 @@ describe("Settings", () => {
       }
     }))
 
-  it.effect("takes origins for CORS as a comma list, and refuses what is no origin", () =>
+  it.effect("accepts origins for CORS as a comma list, and refuses values that are no origins", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* parse({})).corsOrigins, [])
       const set = "https://app.example, http://localhost:5173"
@@ -79,7 +79,7 @@ describe("Settings", () => {
       }
     }))
 
-  it.effect("never shows what may be a secret", () =>
+  it.effect("never shows values that may be secret", () =>
     Effect.gen(function*() {
       const found = yield* problems({
         DATABASE_URL: "mysql://root:hunter2@db/columba",
@@ -91,7 +91,7 @@ describe("Settings", () => {
       assert.include(found[0], "DATABASE_URL is a value of 31 characters; expected a URL like postgres://")
     }))
 
-  it.effect("accepts the database URL of the former system as it is", () =>
+  it.effect("accepts the database URL of the former system unchanged", () =>
     Effect.gen(function*() {
       const { database } = yield* parse({ DATABASE_URL: "postgresql+asyncpg://user:p%40ss@db:5432/name?ssl=require" })
       assert.strictEqual(database._tag, "Postgres")
@@ -100,7 +100,7 @@ describe("Settings", () => {
       }
     }))
 
-  it.effect("refuses an address that other machines reach unless keys are set", () =>
+  it.effect("refuses an address that other machines can reach unless keys are set", () =>
     Effect.gen(function*() {
       const [problem] = yield* problems({ HOST: "0.0.0.0" })
       assert.include(problem, "COLUMBA_API_KEYS")
@@ -111,7 +111,7 @@ describe("Settings", () => {
       }
     }))
 
-  it.effect("refuses secrets of examples where other machines reach it, and shows none of them", () =>
+  it.effect("refuses secrets of examples on an address that other machines can reach, and shows none of them", () =>
     Effect.gen(function*() {
       const reachable = { HOST: "0.0.0.0", COLUMBA_API_KEYS: `ops:read:${secret}` }
       for (const tried of ["changeme12345678", "CHANGE-ME-------", "aaaaaaaaaaaaaaaa", "1234567890123456"]) {
@@ -125,7 +125,7 @@ describe("Settings", () => {
       yield* parse({ ...reachable, WHATSAPP_WEBHOOK_SECRET: "0badc0ffee" })
     }))
 
-  it.effect("refuses keys that are short, doubled or of unknown scopes", () =>
+  it.effect("refuses keys that are short, repeated or of unknown scopes", () =>
     Effect.gen(function*() {
       const bad = [
         "ops:read:short",
@@ -153,7 +153,7 @@ describe("Settings", () => {
       assert.lengthOf(yield* problems({ COLUMBA_MEDIA: "yes" }), 1)
     }))
 
-  it.effect("reads a time for retention, and off forever", () =>
+  it.effect("reads the time of retention, or off for unlimited", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* parse({ COLUMBA_RETENTION: "12 hours" })).retention, Duration.hours(12))
       assert.strictEqual((yield* parse({ COLUMBA_RETENTION: "off" })).retention, null)
@@ -161,7 +161,7 @@ describe("Settings", () => {
       assert.lengthOf(yield* problems({ COLUMBA_RETENTION: "0 days" }), 1)
     }))
 
-  it.effect("reads how fast devices may send, and refuses what makes no sense", () =>
+  it.effect("reads how fast devices may send, and refuses senseless values", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* parse({})).pacing, {})
       assert.deepStrictEqual((yield* parse({ COLUMBA_PACING: "20/min, 500/day" })).pacing, {
@@ -172,24 +172,24 @@ describe("Settings", () => {
       assert.include(problem, "expected off, or like 20/min")
     }))
 
-  it.effect("says which settings change nothing in this version", () =>
+  it.effect("names settings that have no effect in this version", () =>
     Effect.gen(function*() {
       const settings = yield* parse({ COLUMBA_ROLES: "devices" })
       assert.lengthOf(settings.notes, 1)
     }))
 
-  it.effect("refuses an API process of its own that would talk to a simulator of its own", () =>
+  it.effect("refuses a separate API process that would use a simulator of its own", () =>
     Effect.gen(function*() {
       const [problem] = yield* problems({ COLUMBA_ROLES: "api" })
       assert.include(problem, "WHATSAPP_API_URL must name the gateway")
     }))
 
-  it.effect("refuses dialects that nobody speaks", () =>
+  it.effect("refuses unknown dialects", () =>
     Effect.gen(function*() {
       assert.lengthOf(yield* problems({ WHATSAPP_API_DIALECT: "morse" }), 1)
     }))
 
-  it.effect("takes a cluster over Postgres, with its defaults, and none over the embedded database", () =>
+  it.effect("accepts a cluster on Postgres, with its defaults, and none on the embedded database", () =>
     Effect.gen(function*() {
       const key = Buffer.alloc(32, 7).toString("base64")
       const on = { COLUMBA_CLUSTER: "on", DATABASE_URL: "postgres://localhost/columba", COLUMBA_SECRET_KEY: key }
@@ -205,7 +205,7 @@ describe("Settings", () => {
       for (
         const wrong of [
           { COLUMBA_NODE_HOST: "http://one" },
-          // The system gives it to connections.
+          // The system assigns these ports to outgoing connections.
           { COLUMBA_NODE_PORT: "34431" },
           { COLUMBA_NODE_PORT: "0" },
           { COLUMBA_CLUSTER_LEASE: "5 seconds" },
@@ -214,7 +214,7 @@ describe("Settings", () => {
       ) assert.lengthOf(yield* problems({ ...on, ...wrong }), 1, JSON.stringify(wrong))
     }))
 
-  it.effect("takes an address that gateways can post to, and no other", () =>
+  it.effect("accepts only an address to which gateways can post", () =>
     Effect.gen(function*() {
       const publicUrl = (given: string) =>
         Effect.map(parse({ COLUMBA_PUBLIC_URL: given }), (settings) => settings.publicUrl)
@@ -226,7 +226,7 @@ describe("Settings", () => {
       }
     }))
 
-  it.effect("gives the gateway its dialect, its key and the secret of its webhooks", () =>
+  it.effect("passes the gateway its dialect, its key and the secret of its webhooks", () =>
     Effect.gen(function*() {
       const { gateway, notes } = yield* parse({
         WHATSAPP_API_URL: "http://waha:3000",
@@ -243,7 +243,7 @@ describe("Settings", () => {
       assert.deepStrictEqual(notes, [])
     }))
 
-  it.effect("lets flags win over the environment, and the environment over .env", () =>
+  it.effect("prefers flags over the environment, and the environment over .env", () =>
     Effect.gen(function*() {
       const files = FileSystem.layerNoop({
         readFileString: () => Effect.succeed("# local\nCOLUMBA_DEMO_DEVICES=7\nPORT=9999\nCOLUMBA_LOG=json\n")
@@ -254,7 +254,7 @@ describe("Settings", () => {
       assert.strictEqual(settings.log, "json")
     }))
 
-  it.effect("takes several sealing keys, the first one first, and shows none that is wrong", () =>
+  it.effect("accepts several sealing keys, the first one first, and shows no invalid one", () =>
     Effect.gen(function*() {
       const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
       const { secretKeys } = yield* parse({

@@ -1,4 +1,4 @@
-/** Modules that are handlers of messages: which are taken, and what their failures mean. */
+/** Modules that are handlers of messages: which are accepted, and what their failures mean. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -23,7 +23,7 @@ const logged = (): LoggedEvent => {
 }
 
 describe("handlers that are modules", () => {
-  it.live("a module that is no handler is refused at the start, with its path and the reason", () =>
+  it.live("are refused at the start if they are no handler, with path and reason", () =>
     Effect.gen(function*() {
       const directory = yield* freshDirectory
       const write = (name: string, text: string): string => {
@@ -44,7 +44,7 @@ describe("handlers that are modules", () => {
       assert.deepStrictEqual((yield* loadAll(good)).map(({ name }) => name), ["shop"])
     }))
 
-  it.live("is given the event as every reader gets it; what it throws is its failure, for good if it says so", () =>
+  it.live("receive the event like every reader; an exception is a failure, permanent if it says so", () =>
     Effect.gen(function*() {
       const directory = yield* freshDirectory
       const path = join(directory, "throws.mjs")

@@ -1,4 +1,4 @@
-/** Who may speak to a node: real connections on this machine, of programs that have its keys and of such that have none. */
+/** Who may call a node: real connections on this machine, of programs that have its keys and of others. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Schema } from "effect"
 import { RunnerAddress, Runners } from "effect/cluster"
@@ -36,7 +36,7 @@ const listen = Effect.fnUntraced(function*(keys: ReadonlyArray<SecretKey>) {
   return { port, asked: () => asked }
 })
 
-/** Asks the node at this port as one that has these keys. */
+/** Calls the node at this port as a program with these keys. */
 const ask = (port: number, keys: ReadonlyArray<SecretKey>) =>
   Effect.scoped(Effect.gen(function*() {
     const { make } = yield* Runners.RpcClientProtocol
@@ -45,7 +45,7 @@ const ask = (port: number, keys: ReadonlyArray<SecretKey>) =>
     return yield* client.Echo({ text: "here" })
   })).pipe(Effect.provide(Layer.provide(NodeWire.layerClient(keys), serialization)))
 
-/** What a node says of its keys to whoever connects. */
+/** What a node reveals of its keys to any client. */
 const readHint = (port: number) =>
   Effect.callback<string>((resume) => {
     const socket = tls.connect({
@@ -62,7 +62,7 @@ const readHint = (port: number) =>
   })
 
 describe("the connections between nodes", () => {
-  it.live("carry the calls of a program that has the key, and of no other", () =>
+  it.live("carry only the calls of programs that have the key", () =>
     Effect.scoped(Effect.gen(function*() {
       const node = yield* listen([first])
       assert.strictEqual(yield* ask(node.port, [first]), "here")
@@ -71,7 +71,7 @@ describe("the connections between nodes", () => {
       assert.strictEqual(node.asked(), 1)
     })))
 
-  it.live("are made by the first key that both sides have, so keys can be replaced node by node", () =>
+  it.live("use the first key that both sides have, so that keys can be replaced node by node", () =>
     Effect.scoped(Effect.gen(function*() {
       const [old, both, replaced] = [yield* listen([first]), yield* listen([second, first]), yield* listen([second])]
       assert.strictEqual(yield* ask(old.port, [second, first]), "here")
@@ -103,7 +103,7 @@ describe("the connections between nodes", () => {
       assert.strictEqual(admitted, 0)
     })))
 
-  it.live("do not take a word of plain TCP", () =>
+  it.live("accept no plain TCP", () =>
     Effect.scoped(Effect.gen(function*() {
       const node = yield* listen([first])
       const answered = yield* Effect.callback<number>((resume) => {

@@ -1,4 +1,4 @@
-/** Kept files: whole or not there, within the quota, and gone when they are old. */
+/** Stored files: complete or absent, within the quota, and deleted when they are old. */
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -47,8 +47,8 @@ const textOf = (store: MediaStore["Service"], message: MessageId) =>
     return { text, mimeType: kept.mimeType, fileName: kept.fileName }
   }))
 
-describe("kept files", () => {
-  it.live("are given back as they came, also by the next process", () =>
+describe("stored files", () => {
+  it.live("are returned unchanged, also by the next process", () =>
     Effect.gen(function*() {
       const { reopen, store } = yield* setUp()
       yield* store.write(device, id(1), file("one", "a\nb \"ü\".jpg"))
@@ -62,7 +62,7 @@ describe("kept files", () => {
       assert.strictEqual((yield* next.view).files, 1)
     }))
 
-  it.live("that broke off or were interrupted are not there", () =>
+  it.live("are absent if their content broke off or was interrupted", () =>
     Effect.gen(function*() {
       const { directory, store } = yield* setUp()
       const broken = { ...file(""), content: Stream.concat(file("half").content, Stream.fail("away" as const)) }
@@ -79,7 +79,7 @@ describe("kept files", () => {
       assert.deepStrictEqual([yield* textOf(store, id(1)), yield* textOf(store, id(2))], [null, null])
     }))
 
-  it.live("that a crash left half are deleted at the next start, and what another process is writing is not", () =>
+  it.live("are deleted at the next start if a crash left them incomplete, but not while another process writes them", () =>
     Effect.gen(function*() {
       const { directory, reopen } = yield* setUp()
       mkdirSync(join(directory, device))
@@ -106,7 +106,7 @@ describe("kept files", () => {
       assert.isAtLeast(left.length, 3)
     }))
 
-  it.live("that are old are deleted, and files that are not ours are left alone", () =>
+  it.live("are deleted when they are old, and files of other programs are not touched", () =>
     Effect.gen(function*() {
       const { directory, store } = yield* setUp()
       yield* store.write(device, id(1), file("old"))
@@ -119,7 +119,7 @@ describe("kept files", () => {
       assert.include(readdirSync(directory), "README")
     }))
 
-  it.live("can be deleted one by one, and then take no room", () =>
+  it.live("can be deleted one by one, and then occupy no space", () =>
     Effect.gen(function*() {
       const { store } = yield* setUp()
       yield* store.write(device, id(1), file("one"))
@@ -128,14 +128,14 @@ describe("kept files", () => {
       assert.isFalse(yield* store.has(device, id(1)))
     }))
 
-  it.live("with a name beyond all bounds are kept without it", () =>
+  it.live("are stored without their name if it is too long", () =>
     Effect.gen(function*() {
       const { store } = yield* setUp()
       yield* store.write(device, id(1), file("one", "n".repeat(10_000)))
       assert.deepStrictEqual(yield* textOf(store, id(1)), { text: "one", mimeType: null, fileName: null })
     }))
 
-  it.live("say where a reader stood", () =>
+  it.live("record the position of a reader", () =>
     Effect.gen(function*() {
       const { reopen, store } = yield* setUp()
       assert.isNull(yield* store.readPlace)
@@ -143,7 +143,7 @@ describe("kept files", () => {
       assert.strictEqual(yield* (yield* reopen).readPlace, "42-abcdef01")
     }))
 
-  it.live("cannot be kept where the directory is none", () =>
+  it.live("are refused if the directory is not one", () =>
     Effect.gen(function*() {
       const parent = yield* freshDirectory
       writeFileSync(join(parent, "media"), "a file")

@@ -1,4 +1,4 @@
-/** Files to send on the disk: whole or not there, within the room, and gone when no message needs them. */
+/** Files to send on the disk: complete or absent, within the quota, and deleted when no message needs them. */
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -30,7 +30,7 @@ const used = (...ids: ReadonlyArray<string>) => Effect.succeed(new Map([[device,
 const unused = Effect.succeed(new Map<DeviceId, ReadonlySet<string>>())
 
 describe("the directory of files to send", () => {
-  it.live("has a file whole, under an id by its content, and after a restart too", () =>
+  it.live("stores a complete file, under an id from its content, also after a restart", () =>
     Effect.gen(function*() {
       const { directory, files, open } = yield* setUp()
       const bytes = fileBytes("video", 200_000)
@@ -47,7 +47,7 @@ describe("the directory of files to send", () => {
       assert.isNull(yield* Effect.scoped(next.open(device, `file_${"1".repeat(26)}` as FileId)))
     }).pipe(Effect.orDie))
 
-  it.live("has nothing of a file that did not come to its end", () =>
+  it.live("keeps nothing of a file that breaks off", () =>
     Effect.gen(function*() {
       const { files, list } = yield* setUp()
       const broken = Stream.concat(inParts(fileBytes("image")), Stream.fail("gone" as const))
@@ -69,7 +69,7 @@ describe("the directory of files to send", () => {
       assert.deepStrictEqual(list(), [])
     }).pipe(Effect.orDie))
 
-  it.live("takes no more than it has room for, and has room again when files are deleted", () =>
+  it.live("accepts no more than it has room for, and has room again when files are deleted", () =>
     Effect.gen(function*() {
       const { age, files } = yield* setUp({ quotaBytes: 10_000 })
       const { id } = yield* files.upload(device, inParts(fileBytes("image", 6000)))
@@ -80,7 +80,7 @@ describe("the directory of files to send", () => {
       assert.strictEqual((yield* other).size, 6001)
     }).pipe(Effect.orDie))
 
-  it.live("keeps what is in use, was just used, or is still written, and deletes the rest", () =>
+  it.live("keeps files that are in use, were just used, or are still written, and deletes the rest", () =>
     Effect.gen(function*() {
       const { age, directory, files, list } = yield* setUp()
       const [inUse, fresh, found, old] = yield* Effect.forEach(

@@ -30,7 +30,7 @@ describe("the ping wheel", () => {
     vi.useRealTimers()
   })
 
-  it("pings every member once a turn, spread over the turn", () => {
+  it("pings every member once per turn, spread over the turn", () => {
     const wheel = new PingWheel(options)
     const members = Array.from({ length: 30 }, () => member(true))
     for (const one of members) wheel.add(one)
@@ -40,7 +40,7 @@ describe("the ping wheel", () => {
     for (const { dead, pings } of members) assert.deepStrictEqual({ dead, pings }, { dead: 0, pings: 10 })
   })
 
-  it("gives up a member that misses two pongs, once, and lets go of it", () => {
+  it("drops a member that misses two pongs, once", () => {
     const wheel = new PingWheel(options)
     const silent = member(false)
     const healthy = member(true)

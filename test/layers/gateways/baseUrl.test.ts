@@ -1,4 +1,4 @@
-/** Where a gateway's socket is, and what credentials go to it. */
+/** The address of a gateway's socket, and the credentials that are sent to it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import { makeBasic, parseBase, socketUrl } from "../../../src/layers/gateways/baseUrl.ts"
@@ -16,7 +16,7 @@ describe("a gateway's socket", () => {
     for (const [given, socket] of cases) assert.strictEqual(socketUrl(parseBase(given)), socket, given)
   })
 
-  it("is opened with Basic credentials where there are any, and with no header without", () => {
+  it("is opened with Basic credentials if there are any, and without the header otherwise", () => {
     const basic = (text: string) => `Basic ${Buffer.from(text).toString("base64")}`
     assert.strictEqual(
       makeBasic({ url: "http://gateway", user: "columba", password: Redacted.make("päss:word") }),

@@ -1,4 +1,4 @@
-/** The walk through a history, without a gateway: what moves while it is read is not missed. */
+/** The walk through a history, without a gateway: no row that moves while it is read is missed. */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { afterChats, afterMessages, pageMax, settle, start } from "../../../src/layers/gateways/historyPages.ts"
@@ -6,7 +6,7 @@ import type { Bounds, Chat, Cursor } from "../../../src/layers/gateways/historyP
 import { propertyLimits } from "../../support/propertyLimits.ts"
 
 const now = 1_000_000
-/** A window that ends after now, as one does that allows for a gateway's clock that is ahead. */
+/** A window that ends after now, as it does to allow for a gateway's clock that is ahead. */
 const bounds: Bounds = { from: now - 3600, to: now + 600 }
 
 const chat = (jid: string, lastMessageAt: number, updatedAt = lastMessageAt): Chat => ({
@@ -49,7 +49,7 @@ describe("chats", () => {
     )
   })
 
-  it("that a late message has moved down are read if it is of this day, or the chat says that it was changed", () => {
+  it("that a late message has moved down are read if they are of this day, or marked as changed", () => {
     const list = [
       chat("new", now - 10),
       chat("late", now - 3600 * 20, now - 5),
@@ -65,7 +65,7 @@ describe("chats", () => {
 })
 
 describe("messages of a chat", () => {
-  it("are all read, however many share a second, and however many vanish meanwhile", () => {
+  it("are all read, however many share a second, and however many are deleted meanwhile", () => {
     const seconds = fc.array(fc.integer({ min: bounds.from, max: bounds.from + 40 }), { minLength: 1, maxLength: 600 })
     fc.assert(
       fc.property(seconds, fc.array(fc.nat(20), { maxLength: 30 }), (times, deletions) => {

@@ -1,6 +1,6 @@
 /**
- * The same tables, whichever way the events of a conversation come: live, by webhook, out of the history, in any mix of
- * these, in any order, repeated, and split into any batches.
+ * The tables are the same whichever way the events of a conversation arrive: live, by webhook, from the history, in any mix
+ * of these, in any order, repeated, and split into any batches.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -21,7 +21,7 @@ const ways = {
   waha: ["backfill", "live", "webhook"]
 }
 
-/** Of each dialect two conversations, and of each as many mixes. */
+/** Two conversations per dialect, and of each as many mixes. */
 const seeds = ["one", "two"]
 const mixes = 20
 

@@ -74,7 +74,7 @@ describe("a picture of a QR code", () => {
     assert.deepStrictEqual(readQrImage(drawWithPalette(text, 8)), { _tag: "Text", text })
   })
 
-  it("that we draw is read by others, and by us", () => {
+  it("that Columba draws is read by others, and by Columba", () => {
     const bytes = drawPng(text)
     const { data, height, width } = PNG.sync.read(Buffer.from(bytes))
     assert.strictEqual(decodeQR({ width, height, data }), text)
@@ -82,21 +82,21 @@ describe("a picture of a QR code", () => {
     assert.match(drawSvg(text), /^<svg [^<>]*><path [^<>]*\/><path d="(M\d+ \d+h1v1h-1z)+"\/><\/svg>\n$/)
   })
 
-  it("that says what no WhatsApp says is a picture alone", () => {
+  it("with a text that WhatsApp never uses is only a picture", () => {
     for (const said of ["\u001b]0;title\u0007", "two words", "naïve", "x".repeat(qrTextMax + 1)]) {
       assert.isFalse(isQrText(said))
       assert.deepStrictEqual(readQrImage(PNG.sync.write(draw(said, 4, 0))), { _tag: "Unread" })
     }
   })
 
-  it("without a code is a picture alone", () => {
+  it("without a code is only a picture", () => {
     const noise = new PNG({ width: 200, height: 200 })
     for (let at = 0; at < noise.data.length; at++) noise.data[at] = (at * 7919) % 251
     assert.deepStrictEqual(readQrImage(PNG.sync.write(noise)), { _tag: "Unread" })
   })
 })
 
-describe("what is no picture that may be read", () => {
+describe("an invalid picture", () => {
   const bomb = chunk("IDAT", deflateSync(Buffer.alloc(50 * 1024 * 1024)))
   it.each<readonly [string, Uint8Array]>([
     ["nothing", new Uint8Array(0)],

@@ -1,4 +1,4 @@
-/** Logins at a gateway that is hostile or broken: bounds, its own address, and no word of a code. */
+/** Logins at a gateway that is hostile or broken: bounds, its own address, and no leaked code. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { createServer } from "node:http"
@@ -35,7 +35,7 @@ const json = (response: ServerResponse, status: number, code: string, message: s
 
 const target = makeTarget("sim-1")
 
-/** A GOWA with one slot whose login answers so, and whose public files are these. */
+/** A GOWA with one slot whose login answers like this, and with these public files. */
 const begin = Effect.fnUntraced(function*(
   logIn: (response: ServerResponse, url: string, asked: ReadonlyArray<string>) => void,
   serveFile: Handler = (_, response) => response.writeHead(404).end(),
@@ -71,7 +71,7 @@ const picture: Handler = (_, response) =>
   void response.writeHead(200, { "content-type": "image/png" }).end(drawPng(text))
 
 describe("a login at GOWA", () => {
-  it.live("takes only the path of the picture's address, and asks its own gateway for it", () =>
+  it.live("takes only the path of the picture's address, and requests it from its own gateway", () =>
     Effect.gen(function*() {
       const visited: Array<string> = []
       const stranger = yield* listen((request, response) => {
@@ -93,7 +93,7 @@ describe("a login at GOWA", () => {
     "javascript:alert(1)",
     "",
     "\u001b[2J"
-  ])("asks for no path but a public file: %s", (path) =>
+  ])("requests no path except public files: %s", (path) =>
     Effect.gen(function*() {
       const { asked, result } = yield* begin(link(path), picture)
       assert.strictEqual(result._tag === "Failure" && result.failure._tag, "GatewayUnavailable")
@@ -116,7 +116,7 @@ describe("a login at GOWA", () => {
       response.writeHead(200, { "content-length": "5000" })
       response.write(drawPng(text).subarray(0, 100), () => response.destroy())
     }]
-  ])("fails clearly where the picture %s", ([, handler]) =>
+  ])("fails clearly if the picture %s", ([, handler]) =>
     Effect.gen(function*() {
       const { result } = yield* begin(link("/statics/qrcode/scan.png"), handler)
       assert.strictEqual(result._tag === "Failure" && result.failure._tag, "GatewayUnavailable")
@@ -127,7 +127,7 @@ describe("a login at GOWA", () => {
     ["an account that is there", 400, "ALREADY_LOGGED_IN", "you are already logged in.", "logged-in"],
     ["credentials that are there", 500, "SESSION_SAVED_ERROR", "wait", "logged-in"],
     ["a phone number", 400, "VALIDATION_ERROR", "phone: must be a valid number.", "phone"]
-  ])("says what is refused: %s", ([, status, code, message, reason]) =>
+  ])("reports the reason of a refusal: %s", ([, status, code, message, reason]) =>
     Effect.gen(function*() {
       const { result } = yield* begin((response) => void json(response, status, code, message), picture, "code")
       assert.isTrue(
@@ -136,7 +136,7 @@ describe("a login at GOWA", () => {
       assert.notInclude(inspect(result, { depth: 9 }), "6281234567890")
     }))
 
-  it.live("asks for a QR code first where a pairing code comes too early, and then again", () =>
+  it.live("requests a QR code first if a pairing code comes too early, and then the code again", () =>
     Effect.gen(function*() {
       const { asked, result } = yield* begin(
         (response, _, all) => {
@@ -162,7 +162,7 @@ describe("a login at GOWA", () => {
       ])
     }))
 
-  it.live("uses the paths of version 8 where those of a slot do nothing", () =>
+  it.live("uses the paths of version 8 if those of a slot do nothing", () =>
     Effect.gen(function*() {
       const { asked, result } = yield* begin((response, _, all) =>
         all.at(-1)!.includes("/app/login")
@@ -177,7 +177,7 @@ describe("a login at GOWA", () => {
       ["a code that is none", { pair_code: "\u001b[31mABCD" }],
       ["no code", { pair_code: "" }]
     ] as const
-  )("fails where a pairing code is %s", ([, results]) =>
+  )("fails if a pairing code is %s", ([, results]) =>
     Effect.gen(function*() {
       const { result } = yield* begin((response) => void json(response, 200, "SUCCESS", "", results), picture, "code")
       assert.strictEqual(result._tag === "Failure" && result.failure._tag, "GatewayUnavailable")

@@ -11,7 +11,7 @@ const now = Date.UTC(2026, 7, 22)
 const words = ({ class: kind, code }: { readonly class: string; readonly code: string }) => `${kind} ${code}`
 const error = (code: string) => Object.assign(new Error("secret detail"), { code })
 
-describe("why a connection failed", () => {
+describe("the cause of a failed connection", () => {
   it.each([
     [401, "auth unauthorized"],
     [403, "auth forbidden"],
@@ -97,7 +97,7 @@ describe("why a connection failed", () => {
     assert.strictEqual(words(ofClose(code)), expected)
   })
 
-  it("leaving because of our own defect says so, any other leaving is going away", () => {
+  it("distinguishes closing because of Columba's own defect from any other closing", () => {
     assert.strictEqual(chooseCloseCode({ class: "ours", code: "x", detail: "" }), 1011)
     assert.strictEqual(chooseCloseCode({ class: "transport", code: "x", detail: "" }), 1001)
   })

@@ -1,4 +1,4 @@
-/** Answers of a server that speaks OpenAI's protocol: what is taken, what each failure means, and what never leaks. */
+/** Answers of a server with OpenAI's protocol: which are accepted, what each failure means, and what never leaks. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
@@ -26,7 +26,7 @@ const failure = (behaviour: OpenAiServer.Behaviour): Effect.Effect<ReplyFailed> 
   )
 
 describe("the model's answer", () => {
-  it.live("is asked for with key, model, prompt and turns, and is read as it is written", () =>
+  it.live("is requested with key, model, prompt and turns, and is read as it is written", () =>
     Effect.gen(function*() {
       const server = yield* OpenAiServer.start(OpenAiServer.says("  We are open until six. "))
       assert.strictEqual(yield* ask(server), "We are open until six.")
@@ -43,7 +43,7 @@ describe("the model's answer", () => {
       }])
     }))
 
-  it.live("that is too long is cut at the bound, and its request is ended", () =>
+  it.live("that is too long is cut at the bound, and its request is aborted", () =>
     Effect.gen(function*() {
       const server = yield* OpenAiServer.start((response) => {
         response.writeHead(200, { "content-type": "text/event-stream" })
@@ -64,7 +64,7 @@ describe("the model's answer", () => {
       assert.lengthOf(answer, replyLengthMax - 1)
     }))
 
-  it.live("is asked for at the server that is set alone: a redirect is followed nowhere", () =>
+  it.live("is requested only from the configured server: no redirect is followed", () =>
     Effect.gen(function*() {
       const other = yield* OpenAiServer.start(OpenAiServer.says("from elsewhere"))
       const location = `${other.url}/chat/completions`
@@ -73,7 +73,7 @@ describe("the model's answer", () => {
       assert.lengthOf(other.asked, 0)
     }))
 
-  it.live("that is none has a reason, which says whether to ask again, and repeats nothing that was said", () =>
+  it.live("that is invalid has a reason, which states whether to retry, and contains nothing of the conversation", () =>
     Effect.gen(function*() {
       const echoing = { error: { message: `${secret} ${key}`, code: `bad ${secret}` } }
       const cases: ReadonlyArray<readonly [OpenAiServer.Behaviour, ReplyFailed["reason"], number | null]> = [
@@ -113,10 +113,10 @@ describe("the model's answer", () => {
       )
     }))
 
-  it.live("that never ends is given up at the bound of bytes", () =>
+  it.live("that never ends is aborted at the bound of bytes", () =>
     Effect.map(failure(OpenAiServer.neverEnds), ({ reason }) => assert.strictEqual(reason, "unreadable")))
 
-  it.effect("that does not come is waited for a minute, and the request is ended", () =>
+  it.effect("that does not come is awaited for a minute, and the request is aborted", () =>
     Effect.gen(function*() {
       const server = yield* OpenAiServer.start(OpenAiServer.hangs)
       const asking = yield* Effect.forkChild(Effect.flip(ask(server)))

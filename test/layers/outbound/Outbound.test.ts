@@ -20,7 +20,7 @@ const make = (options: Outbound.OutboundOptions) =>
 
 const body = Buffer.from(`{"seq":"1","id":"x","kind":"message.received","deviceId":"dev"}`)
 
-/** A TCP server that does with each connection what the test says, and counts them. */
+/** A TCP server that handles each connection as the test says, and counts them. */
 const countConnections = (
   use: (socket: Socket) => void = () => {}
 ): Effect.Effect<{ readonly port: number; readonly connections: () => number }, never, Scope.Scope> =>
@@ -42,7 +42,7 @@ const failure = <A>(effect: Effect.Effect<A, { readonly reason: string }>) =>
 describe("a name that leads to a private address", () => {
   const forbidden = ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0"]
 
-  it.live("is refused when it is given and when it is called, and nothing is connected", () =>
+  it.live("is refused when it is given and when it is called, and no connection is made", () =>
     Effect.gen(function*() {
       const target = yield* countConnections()
       for (const address of forbidden) {
@@ -66,7 +66,7 @@ describe("a name that leads to a private address", () => {
       assert.deepStrictEqual([dns.asked.length, target.connections()], [2, 0])
     }))
 
-  it.live("is refused where only one of its addresses is private", () =>
+  it.live("is refused if only one of its addresses is private", () =>
     Effect.gen(function*() {
       const target = yield* countConnections()
       const dns = yield* DnsServer.start(() => ["1.1.1.1", "127.0.0.1"])
@@ -90,7 +90,7 @@ describe("a name that leads to a private address", () => {
       }
     }))
 
-  it.live("that does not resolve is told apart", () =>
+  it.live("that does not resolve has a separate reason", () =>
     Effect.gen(function*() {
       const dns = yield* DnsServer.start(() => [])
       const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
@@ -99,7 +99,7 @@ describe("a name that leads to a private address", () => {
 })
 
 describe("a request", () => {
-  it.live("resolves once, and goes to the address that was checked", () =>
+  it.live("resolves once, and uses the address that was checked", () =>
     Effect.gen(function*() {
       const receiver = yield* Receiver.start()
       const asked: Array<string> = []
@@ -125,7 +125,7 @@ describe("a request", () => {
       assert.strictEqual(inside.connections(), 0)
     }))
 
-  it.live("that is not answered ends in time: silence, one byte per second, an endless head, a closed connection", () =>
+  it.live("without an answer ends in time: silence, one byte per second, an endless head, a closed connection", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true, requestMillis: 700 })
       const silent = yield* countConnections()
@@ -149,7 +149,7 @@ describe("a request", () => {
       assert.deepStrictEqual(reasons, ["timeout", "timeout", "connection", "connection"])
     }))
 
-  it.live("takes the status of an answer whose body is 2 GB or drips, and reads no more of it", () =>
+  it.live("takes the status of an answer whose body is 2 GB or very slow, and reads no more of it", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
       let sent = 0
@@ -173,7 +173,7 @@ describe("a request", () => {
       assert.deepStrictEqual(reply, { status: 503, retryAfterSeconds: 7 })
     }))
 
-  it.live("by TLS goes to the checked address and verifies the name, which the server is told", () =>
+  it.live("by TLS uses the checked address and verifies the name, which the server receives", () =>
     Effect.gen(function*() {
       const names: Array<string> = []
       const server = createSecureServer({ cert, key, SNICallback: (name, done) => (names.push(name), done(null)) }, (
@@ -197,7 +197,7 @@ describe("a request", () => {
       assert.include(unknown.message, "SELF_SIGNED")
     }))
 
-  it.live("takes an answer that comes before its body is sent", () =>
+  it.live("accepts an answer that comes before its body is sent", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
       const early = yield* countConnections((socket) =>
@@ -210,7 +210,7 @@ describe("a request", () => {
       assert.strictEqual((yield* outbound.post(large)).status, 413)
     }))
 
-  it.live("is sent again on a new connection where the kept one was closed meanwhile", () =>
+  it.live("is sent again on a new connection if the kept one was closed meanwhile", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
       const answered: Array<Socket> = []

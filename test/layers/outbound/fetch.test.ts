@@ -25,7 +25,7 @@ const read = (outbound: OutboundHttp["Service"], url: string, bytesMax = 1_000_0
   )
 
 describe("a file of a server that a caller has named", () => {
-  it.live("comes as it is, with what the server says of it", () =>
+  it.live("arrives unchanged, with the server's headers for it", () =>
     Effect.gen(function*() {
       const server = yield* serve((response) => {
         response.setHeader("content-type", "image/png")
@@ -45,7 +45,7 @@ describe("a file of a server that a caller has named", () => {
       )
     }))
 
-  it.live("is not fetched from a private address, whether it is written out or what a name leads to", () =>
+  it.live("is not fetched from a private address, whether given as an address or by a name", () =>
     Effect.gen(function*() {
       const server = yield* serve((response) => response.end("secret"))
       const dns = yield* DnsServer.start((_, count) => [count === 1 ? "1.1.1.1" : "127.0.0.1"])
@@ -59,7 +59,7 @@ describe("a file of a server that a caller has named", () => {
       assert.strictEqual(server.requests.length, 0)
     }))
 
-  it.live("is not looked for where a redirect leads", () =>
+  it.live("is not fetched from the target of a redirect", () =>
     Effect.gen(function*() {
       const inner = yield* serve((response) => response.end("secret"))
       const outer = yield* serve((response) => {
@@ -71,7 +71,7 @@ describe("a file of a server that a caller has named", () => {
       assert.strictEqual(inner.requests.length, 0)
     }))
 
-  it.live("above the limit is given up, whether the server says so or not", () =>
+  it.live("above the limit is aborted, with or without a length", () =>
     Effect.gen(function*() {
       const honest = yield* serve((response) => {
         response.setHeader("content-length", 2_000_000)
@@ -89,7 +89,7 @@ describe("a file of a server that a caller has named", () => {
       assert.strictEqual(yield* read(outbound, endless.url), "too large")
     }))
 
-  it.live("that does not begin, stands still, trickles or breaks off fails in time", () =>
+  it.live("that does not start, stalls, is too slow or breaks off fails in time", () =>
     Effect.gen(function*() {
       const times = { allowPrivate: true, requestMillis: 300, silenceMillis: 300, fileMillis: 900 }
       const outbound = yield* make(times)
@@ -109,7 +109,7 @@ describe("a file of a server that a caller has named", () => {
       assert.strictEqual(yield* read(outbound, broken.url), "connection")
     }))
 
-  it.live("that nobody reads costs its connection no longer than its scope", () =>
+  it.live("that nobody reads keeps its connection no longer than its scope", () =>
     Effect.gen(function*() {
       const closed = yield* Deferred.make<void>()
       const server = yield* serve((response) => {

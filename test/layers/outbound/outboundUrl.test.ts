@@ -1,11 +1,11 @@
-/** What a caller may not name, spelling by spelling. */
+/** The URLs that a caller may not name, spelling by spelling. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { isPublicAddress } from "../../../src/layers/outbound/publicAddresses.ts"
 import { readOutboundUrl } from "../../../src/layers/outbound/outboundUrl.ts"
 import { OutboundRefused } from "../../../src/services/OutboundHttp.ts"
 
-/** Of the public internet's machines and of nothing else, or the reason. */
+/** The URL if it leads to the public internet only, or the reason. */
 const read = (url: string, allowPrivate = false) => {
   const found = readOutboundUrl(url, allowPrivate)
   return found instanceof OutboundRefused ? found.reason : found.href
@@ -86,13 +86,13 @@ const publicAddresses = [
   "2a00:1450:4001::1"
 ]
 
-describe("where requests on behalf of callers go", () => {
+describe("the targets of requests on behalf of callers", () => {
   it("are machines of the public internet, and no special address in any spelling", () => {
     for (const address of privateAddresses) assert.isFalse(isPublicAddress(address), address)
     for (const address of publicAddresses) assert.isTrue(isPublicAddress(address), address)
   })
 
-  it("is never a private network, wherever in it the address is", () => {
+  it("are never in a private network, wherever in it the address is", () => {
     const octet = fc.integer({ min: 0, max: 255 })
     const inside = [
       fc.tuple(fc.constant("10"), octet, octet, octet),
@@ -135,7 +135,7 @@ describe("where requests on behalf of callers go", () => {
     ["https://127.0.0.1./", "invalid"],
     ["https://127.0.0.01/", "invalid"],
     ["https://[0:0:0:0:0:0:0:1]/", "invalid"],
-    // Letters that become others.
+    // Letters that are normalized to others.
     ["https://１２７.0.0.1/", "invalid"],
     ["https://①②⑦.⓪.⓪.①/", "invalid"],
     ["https://ⓛocalhost/", "invalid"],
@@ -178,7 +178,7 @@ describe("where requests on behalf of callers go", () => {
     ["https://example.com:65536/", "invalid"]
   ]
   for (const [url, reason] of refused) {
-    it(`is not ${JSON.stringify(url.slice(0, 60))}`, () => {
+    it(`exclude ${JSON.stringify(url.slice(0, 60))}`, () => {
       assert.strictEqual(read(url), reason)
     })
   }
@@ -194,12 +194,12 @@ describe("where requests on behalf of callers go", () => {
       "https://[2606:4700:4700::1111]/"
     ]
   ) {
-    it(`may be ${url}`, () => {
+    it(`include ${url}`, () => {
       assert.strictEqual(read(url), url)
     })
   }
 
-  it("may be private where that is allowed, and only in the same spellings", () => {
+  it("may be private if that is allowed, and only in the same spellings", () => {
     for (const url of ["http://127.0.0.1:3000/", "http://localhost/", "https://[::1]:22/", "http://columba:8080/"]) {
       assert.strictEqual(read(url, true), url)
     }

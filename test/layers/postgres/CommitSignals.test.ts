@@ -1,4 +1,4 @@
-/** Commits are signalled while another process wants it, and no process that wants it misses one. */
+/** Commits are signalled while another process asks for signals, and no such process misses one. */
 import { randomUUID } from "node:crypto"
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted, Stream } from "effect"
@@ -31,7 +31,7 @@ const readHead = (sql: SqlClient.SqlClient) =>
     ([row]) => row!.head
   )
 
-/** Appends one event as a process of that name does, of the plain kind or with an effect. */
+/** Appends one event as a process of that name, of the plain kind or with an effect. */
 const append = Effect.fnUntraced(function*(
   sql: SqlClient.SqlClient,
   listener: string,
@@ -57,7 +57,7 @@ const pullCommits = Effect.fnUntraced(function*(
   return yield* Stream.toPull(commits)
 })
 
-it.live("signals commits once another process wants to hear of them, and not before", () =>
+it.live("signals commits once another process asks for signals, and not before", () =>
   Effect.gen(function*() {
     const { process, signals, sql } = yield* makeDatabase
     const own = randomUUID()
@@ -77,7 +77,7 @@ it.live("signals commits once another process wants to hear of them, and not bef
     assert.deepStrictEqual([yield* commits, yield* heard], [[4], ["4"]])
   }).pipe(Effect.scoped))
 
-it.live("a process that begins to listen while an append is under way is not told to look before it is committed", () =>
+it.live("signals a process that starts to listen during an append only after that commit", () =>
   Effect.gen(function*() {
     const { process, sql } = yield* makeDatabase
     const [appended, commit] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
@@ -100,7 +100,7 @@ it.live("a process that begins to listen while an append is under way is not tol
     assert.strictEqual(yield* Fiber.join(first), 1)
   }).pipe(Effect.scoped))
 
-it.live("a listener that lost its lease is told that it may have missed commits, and hears the next ones", () =>
+it.live("informs a listener whose lease ended that it may have missed commits, and sends it the next ones", () =>
   Effect.gen(function*() {
     const { process, sql } = yield* makeDatabase
     const commits = yield* pullCommits(process, Duration.millis(20))
@@ -111,7 +111,7 @@ it.live("a listener that lost its lease is told that it may have missed commits,
     assert.deepStrictEqual(yield* commits, [1])
   }).pipe(Effect.scoped))
 
-it.live("a listener that died costs signals no longer than its lease, also if the clock was set back meanwhile", () =>
+it.live("sends signals to a dead listener no longer than its lease, also if the clock was set back meanwhile", () =>
   Effect.gen(function*() {
     const { sql } = yield* makeDatabase
     const [ended, future, living] = [randomUUID(), randomUUID(), randomUUID()]

@@ -15,7 +15,7 @@ import { untilSo } from "../../support/until.ts"
 
 const script = fileURLToPath(new URL("../../support/embeddedWriter.ts", import.meta.url))
 
-/** A writer in a process of its own. `line` gives its next line, null after its end. */
+/** A writer in a separate process. `line` returns its next line, null after its end. */
 const startWriter = (dataDir: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -39,7 +39,7 @@ const startWriter = (dataDir: string) =>
 
 const storageAt = (dataDir: string) => SqlStorage.layer.pipe(Layer.provide(EmbeddedDatabase.layer({ dataDir })))
 
-it.live("nothing counts as committed once the directory was deleted under the process", () =>
+it.live("commits nothing once its directory was deleted under the process", () =>
   Effect.gen(function*() {
     const dataDir = yield* freshDirectory
     const context = yield* Layer.build(storageAt(dataDir))
@@ -55,7 +55,7 @@ it.live("nothing counts as committed once the directory was deleted under the pr
     yield* Fiber.interrupt(append)
   }).pipe(Effect.scoped))
 
-it.live("a second process is refused with a plain sentence, and changes nothing", () =>
+it.live("refuses a second process with a plain sentence, and changes nothing", () =>
   Effect.gen(function*() {
     const dataDir = yield* freshDirectory
     const log = Context.get(yield* Layer.build(storageAt(dataDir)), EventLog)
@@ -70,7 +70,7 @@ it.live("a second process is refused with a plain sentence, and changes nothing"
   }).pipe(Effect.scoped))
 
 it.live(
-  "kill -9 keeps everything that was committed, and leaves no lock behind that needs a hand",
+  "keeps everything that was committed over kill -9, and leaves no lock behind that needs manual removal",
   () =>
     Effect.gen(function*() {
       const dataDir = yield* freshDirectory

@@ -1,4 +1,4 @@
-/** The ledger of gaps when its writer is killed anywhere, when a frozen one wakes, and when its database is put back. */
+/** The ledger of gaps when its writer is killed anywhere, when a suspended one wakes, and when its database is restored. */
 import { assert, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
@@ -30,7 +30,7 @@ const seed = process.env["COLUMBA_TEST_SEED"] ?? "gaps"
 
 const script = fileURLToPath(new URL("../../support/gapWriter.ts", import.meta.url))
 
-/** A writer in a process of its own. `line` gives its next line, null after its end. */
+/** A writer in a separate process. `line` returns its next line, null after its end. */
 const startWriter = (url: string, device: DeviceId) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -63,7 +63,7 @@ const openLedger = Effect.gen(function*() {
 
 type Ledger = Effect.Success<typeof openLedger>
 
-/** What the rows and the events of the device say, which must agree. */
+/** The state of the device in its rows and in its events, which must agree. */
 const readLedger = Effect.fnUntraced(function*({ id, ledger, log }: Ledger) {
   const gaps = []
   for (let cursor: string | undefined;;) {
@@ -89,7 +89,7 @@ const readLedger = Effect.fnUntraced(function*({ id, ledger, log }: Ledger) {
 })
 
 it.live(
-  "a writer that is killed anywhere leaves each gap as its events say, with all of its rows or none",
+  "a writer that is killed anywhere leaves each gap as its events state, with all of its rows or none",
   () =>
     Effect.gen(function*() {
       const opened = yield* openLedger
@@ -103,7 +103,7 @@ it.live(
         yield* Effect.sleep(random.next() * (performance.now() - since))
         yield* writer.kill
       }
-      // A statement of the last writer that is still running is done once the next claim has the log's lock.
+      // A statement of the last writer that is still running has ended once the next claim has the log's lock.
       yield* opened.devices.claim("reader", [opened.id])
       const { gaps, said, watermark } = yield* readLedger(opened)
       const closed = gaps.filter(({ status }) => status === "closed")
@@ -124,7 +124,7 @@ it.live(
 )
 
 it.live(
-  "an owner that was frozen while another took its device changes nothing when it wakes",
+  "an owner that was suspended while another claimed its device changes nothing when it wakes",
   () =>
     Effect.gen(function*() {
       const opened = yield* openLedger
@@ -144,7 +144,7 @@ it.live(
 )
 
 it.live(
-  "a database that is put back lacks a known time, and takes what is decided about its gaps from then on",
+  "a restored database lacks a known time, and accepts later decisions about its gaps",
   () =>
     Effect.gen(function*() {
       const { context, devices, id, ledger, log, url } = yield* openLedger
@@ -180,7 +180,7 @@ it.live(
       assert.lengthOf(forgotten, 1)
       assert.strictEqual(forgotten[0]!.from, kept)
       assert(forgotten[0]!.to > lost!)
-      // The gap that the older database does not know comes back with its end.
+      // The gap that the restored database does not have returns with its end.
       yield* log.append([], { fence, effects: [gapEnded(id, gap, "2026-11-22T10:00:09Z")] })
       assert.deepInclude((yield* ledger.page({ device: id, limit: 1 })).items[0], {
         id: gap.gapId,

@@ -1,4 +1,4 @@
-/** An older or another database takes the place of ours under a running process: nothing committed afterwards is skipped. */
+/** An older or another database replaces the current one under a running process: no event committed afterwards is skipped. */
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Stream } from "effect"
 import type { Scope } from "effect"
@@ -29,7 +29,7 @@ const openLog = (url: string) =>
   }))
 
 /**
- * A reader of a replaced log ends and learns the new head. One that reads while there is no database ends because of that
+ * A reader of a replaced log ends and gets the new head. One that reads while there is no database ends because of that
  * instead; the position with which it reads again is refused.
  */
 const assertEnded = (ended: { readonly _tag: string }, head: number) => {
@@ -46,7 +46,7 @@ const numbered = (name: string, count: number) => Array.from({ length: count }, 
 
 const readBody = (data: string) => (JSON.parse(data) as { readonly body: string }).body
 
-/** A relay to a sink that keeps what it is given. */
+/** A relay to a sink that records what it receives. */
 const startRelay = Effect.fnUntraced(function*(log: Log): Effect.fn.Return<Queue.Queue<string>, never, Scope.Scope> {
   const published = yield* Queue.unbounded<string>()
   yield* SinkRelay.make({
@@ -56,14 +56,14 @@ const startRelay = Effect.fnUntraced(function*(log: Log): Effect.fn.Return<Queue
   return published
 })
 
-/** Everything that the sink is given until it has all of these, in this order, repeats left out. */
+/** All events that the sink receives until it has all of these, in this order, without repeats. */
 const receives = Effect.fnUntraced(function*(published: Queue.Queue<string>, bodies: ReadonlyArray<string>) {
   for (let next = 0; next < bodies.length;) {
     if ((yield* Queue.take(published)) === bodies[next]) next++
   }
 })
 
-/** Reads from there forever; the fiber ends with what ended the stream. */
+/** Reads from there forever; the fiber ends with the end of the stream. */
 const startFollower = Effect.fnUntraced(function*(log: Log, after: number) {
   const begun = yield* Deferred.make<void>()
   const fiber = yield* Effect.forkChild(
@@ -73,7 +73,7 @@ const startFollower = Effect.fnUntraced(function*(log: Log, after: number) {
   return fiber
 })
 
-/** Returns once the cursor is durable there. */
+/** Returns once the durable cursor has this value. */
 const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
   yield* until(
     `a cursor stands at ${seq}`,
@@ -81,7 +81,7 @@ const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
   )
 })
 
-/** A log on a database of its own, whose relay has delivered so many events. */
+/** A log on a new database, whose relay has delivered this many events. */
 const startDelivered = Effect.fnUntraced(function*(count: number) {
   const url = yield* freshDatabase
   const admin = yield* makeDatabaseAdmin(url)
@@ -96,7 +96,7 @@ const startDelivered = Effect.fnUntraced(function*(count: number) {
 })
 
 it.live(
-  "an older copy is restored: what is committed afterwards reaches the sink, and readers get LogReset",
+  "delivers events committed after an older copy is restored, and ends readers with LogReset",
   () =>
     Effect.gen(function*() {
       const { admin, context, device, log, published } = yield* startDelivered(10)
@@ -138,7 +138,7 @@ it.live(
     }).pipe(Effect.scoped)
 )
 
-it.live("a log that has grown past the old head again is recognised by its events", () =>
+it.live("recognises by its events a log that has grown past the old head again", () =>
   Effect.gen(function*() {
     const { admin, device, log, published, url } = yield* startDelivered(10)
     yield* admin.copy
@@ -154,7 +154,7 @@ it.live("a log that has grown past the old head again is recognised by its event
     yield* settled(log, 30)
   }).pipe(Effect.scoped))
 
-it.live("a database that is dropped and created anew is migrated and used again", () =>
+it.live("migrates and uses a database that was dropped and created anew", () =>
   Effect.gen(function*() {
     const { admin, context, device, log, published } = yield* startDelivered(3)
     const followed = yield* startFollower(log, 2)

@@ -16,10 +16,10 @@ import { layerPostgresAt } from "../../support/storage.ts"
 /** Longer than a loaded server needs for one statement of these tests. */
 const silence = Duration.seconds(2)
 
-/** Longer than a test may run: a test that waits for the silence to be noticed fails by its time limit. */
+/** Longer than a test may run: a test that waits until the silence is noticed fails by its time limit. */
 const silenceNeverNoticed = Duration.minutes(10)
 
-/** A database behind a proxy. `freeze` lets nothing through on any connection, until the function it returns is called. */
+/** A database behind a proxy. `freeze` blocks all data on every connection, until the function it returns is called. */
 const frozenDatabase = Effect.gen(function*() {
   const direct = yield* freshDatabase
   const { hostname, port } = new URL(direct)
@@ -56,7 +56,7 @@ it.live("writes and reads on new connections soon after the old ones went silent
     assert.strictEqual((yield* log.read({ after: 0, limit: 10, device })).events.length, 2)
   }).pipe(Effect.scoped))
 
-it.live("interrupting a listener does not wait for a server that is silent", () =>
+it.live("interrupts a listener without waiting for a server that is silent", () =>
   Effect.gen(function*() {
     const { freeze, url } = yield* frozenDatabase
     const signals = Context.get(yield* Layer.build(databaseAt(url, silenceNeverNoticed)), DatabaseSignals)
@@ -70,7 +70,7 @@ it.live("interrupting a listener does not wait for a server that is silent", () 
   }).pipe(Effect.scoped))
 
 it.live(
-  "closing does not wait for a silent server, nor for open listeners and running statements",
+  "closes without waiting for a silent server, nor for open listeners and running statements",
   () =>
     Effect.gen(function*() {
       const { freeze, swallowed, url } = yield* frozenDatabase
@@ -95,7 +95,7 @@ it.live(
 )
 
 it.live(
-  "gives each number once where the database's default isolation is repeatable read",
+  "assigns each number once if the database's default isolation is repeatable read",
   () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase

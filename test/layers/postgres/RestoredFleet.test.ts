@@ -1,4 +1,4 @@
-/** A fleet whose database is put back to a state from before the fleet claimed its devices. */
+/** A fleet whose database is restored to a state from before the fleet claimed its devices. */
 import { assert, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Layer, Scope } from "effect"
 import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
@@ -33,7 +33,7 @@ const stateIn = (data: string) =>
   (JSON.parse(data) as { readonly state?: { readonly _tag: string } }).state?._tag ?? null
 
 it.live(
-  "goes on with all of its devices, and writes down the time that the older database lacks",
+  "continues with all of its devices, and records the time that the restored database lacks",
   () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
@@ -67,7 +67,7 @@ it.live(
       const { devices, fleet, ledger, log } = yield* run(gateway)
       yield* until("both are online again", Effect.map(recorded(devices), (states) => states === "Online Online"))
       const [kept] = gateway.live(one)
-      // Accounted for, which the older database does not know.
+      // Accounted for, which the restored database does not know.
       yield* until("no gap is open", Effect.map(ledger.openOf([one, two]), ({ size }) => size === 0))
       yield* admin.restore
       const restored = yield* clock
@@ -95,7 +95,7 @@ it.live(
       assert.strictEqual((yield* ledger.page({ device: one, limit: 1 })).items[0]?.cause, "log-reset")
       const { head } = yield* log.bounds
       gateway.live(one)[0]!.lose("transport")
-      // Read from the log: the device is back before long, and its row shows only where it is now.
+      // Read from the log: the device reconnects soon, and its row shows only its current state.
       yield* until(
         "a decision after that is taken",
         Effect.map(

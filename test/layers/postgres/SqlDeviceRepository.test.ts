@@ -5,7 +5,7 @@ import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { freshDevice } from "../../support/drafts.ts"
 import { layerFreshPostgres } from "../../support/storage.ts"
 
-it.live("a name that was written past the API, by SQL, is shown in a form that fits and takes no list with it", () =>
+it.live("shows a name that was written by SQL, bypassing the API, in a valid form, and lists all devices", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const devices = yield* DeviceRepository
@@ -26,7 +26,7 @@ it.live("a name that was written past the API, by SQL, is shown in a form that f
     assert.deepStrictEqual(yield* devices.get(ids[1]!), items[1])
   }).pipe(Effect.provide(layerFreshPostgres)))
 
-it.live("what the server refuses, as with a full disk, is not told as a server that did not answer", () =>
+it.live("distinguishes a refusal of the server, as with a full disk, from a server that did not answer", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const devices = yield* DeviceRepository

@@ -1,4 +1,4 @@
-/** What only a real server can prove: overlapping transactions, dying connections, several processes. */
+/** Guarantees that only a real server can prove: overlapping transactions, dying connections, several processes. */
 import { randomBytes } from "node:crypto"
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Metric, Queue, Redacted, Stream } from "effect"
@@ -53,11 +53,11 @@ const readOverLateCommit = Effect.fnUntraced(function*(
   return [...first, ...(yield* readAfter(watermark))].map((row) => row.name).sort()
 })
 
-it.live("no reader skips a row that commits late; a reader of a plain sequence does", () =>
+it.live("lets no reader skip a row that commits late; a reader of a plain sequence does", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const sql = yield* clientAt(url)
-    // Of its own: statements of one client may share a connection, and these must not queue behind a blocked one.
+    // A separate client: statements of one client may share a connection, and these must not wait for a blocked one.
     const watcher = yield* clientAt(url)
     yield* migrate.pipe(Effect.provideService(SqlClient.SqlClient, sql))
     const device = freshDevice()
@@ -98,7 +98,7 @@ const killWriter = (sql: Sql) =>
     (rows) => rows.length
   )
 
-it.live("loses and doubles nothing when its connections are killed over and over", () =>
+it.live("loses and repeats nothing when its connections are killed again and again", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
@@ -107,7 +107,7 @@ it.live("loses and doubles nothing when its connections are killed over and over
     const [kills, stride] = [6, 500]
     let killed = 0
     let count = 0
-    // Events go on until all kills are done: a connection is only found while it writes, or soon after.
+    // Events continue until all kills are done: a connection is only found while it writes, or soon after.
     for (; count < kills * stride || killed < kills || count % devices.length > 0; count++) {
       const index = count
       const device = devices[index % devices.length]!
@@ -128,7 +128,7 @@ it.live("loses and doubles nothing when its connections are killed over and over
     }
   }).pipe(Effect.scoped))
 
-it.live("a connection of the writer that died while it was idle is replaced within the next write", () =>
+it.live("replaces a connection of the writer that died while it was idle within the next write", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
@@ -140,7 +140,7 @@ it.live("a connection of the writer that died while it was idle is replaced with
     assert.strictEqual(yield* killWriter(sql), 1)
     yield* until("it has ended", Effect.map(killWriter(sql), (killed) => killed === 0))
     assert.deepStrictEqual(yield* log.append([messageDraft({ device })]), [{ _tag: "Committed", seq: 2 }])
-    // To the log it was no failure, so nobody was told of one.
+    // For the log it was no failure, so none was reported.
     assert.strictEqual(yield* retries, before)
   }).pipe(Effect.scoped))
 
@@ -154,7 +154,7 @@ const raiseOn = Effect.fnUntraced(function*(sql: Sql, text: string, code: string
     for each row execute function test_raise()`)
 })
 
-/** Returns once the log has tried a batch again: by then a wrong reaction would have happened. */
+/** Returns once the log has retried a batch: by then a wrong reaction would have happened. */
 const retried = Effect.gen(function*() {
   const count = Effect.map(Metric.value(Metrics.appendRetries), ({ count }) => count)
   const before = yield* count
@@ -162,7 +162,7 @@ const retried = Effect.gen(function*() {
 })
 
 it.live.each(["23514", "23505", "54000", "54001", "53100", "25006"])(
-  "an error %s of the server is never blamed on the event: it waits, and is committed as it was given",
+  "never blames an error %s of the server on the event: it waits, and is committed unchanged",
   (code) =>
     Effect.gen(function*() {
       const log = yield* EventLog
@@ -182,7 +182,7 @@ it.live.each(["23514", "23505", "54000", "54001", "53100", "25006"])(
     }).pipe(Effect.provide(layerFreshPostgres))
 )
 
-it.live("an event whose frame.rejected is refused too waits, and is committed as it was given", () =>
+it.live("lets an event wait whose frame.rejected is refused too, and commits it unchanged", () =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const sql = yield* SqlClient.SqlClient
@@ -213,7 +213,7 @@ it.live("keeps a draft that the server refuses for its data as frame.rejected, a
     assert.include(events[33]!.data, "poison")
   }).pipe(Effect.provide(layerFreshPostgres)))
 
-it.live("keeps what no index entry or stack of the server could take as frame.rejected", () =>
+it.live("keeps drafts that no index entry or stack of the server could hold as frame.rejected", () =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const device = freshDevice()
@@ -231,7 +231,7 @@ it.live("keeps what no index entry or stack of the server could take as frame.re
     assert.deepStrictEqual(events.map((event) => event.kind), drafts.map(() => "frame.rejected"))
   }).pipe(Effect.provide(layerFreshPostgres)))
 
-it.live("two processes may start at once, share one log without holes, and hear each other", () =>
+it.live("lets two processes start at once, share one log without holes, and receive each other's events", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const [a, b] = yield* Effect.all([Layer.build(layerPostgresAt(url)), Layer.build(layerPostgresAt(url))], {
@@ -257,14 +257,14 @@ it.live("two processes may start at once, share one log without holes, and hear 
     for (const follower of followers) assert.deepStrictEqual([...(yield* Fiber.join(follower))], expected)
   }).pipe(Effect.scoped))
 
-it.live("hears of changed devices again after its listening connection was killed", () =>
+it.live("receives changed devices again after its listening connection was killed", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const [a, b] = [yield* Layer.build(layerPostgresAt(url)), yield* Layer.build(layerPostgresAt(url))]
     const writer = Context.get(a, DeviceRepository)
     const sql = yield* clientAt(url)
     const pulses = yield* Queue.unbounded<void>()
-    // Ends before the connections it holds are given back.
+    // Ends before the connections it holds are returned.
     yield* Effect.forkScoped(
       Stream.runForEach(Context.get(b, DeviceRepository).changes, () => Queue.offer(pulses, undefined))
     )
@@ -290,7 +290,7 @@ it.live("hears of changed devices again after its listening connection was kille
     yield* Queue.take(pulses)
   }).pipe(Effect.scoped))
 
-it.live("a number that is taken is tried again, and never blamed on the event", () =>
+it.live("retries a number that is in use, and never blames it on the event", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
@@ -320,7 +320,7 @@ it.live("a number that is taken is tried again, and never blamed on the event", 
     )
   }).pipe(Effect.scoped))
 
-it.live("an erasure by one process reaches what another one holds in memory", () =>
+it.live("applies an erasure of one process to the memory of another", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const [a, b] = [yield* Layer.build(layerPostgresAt(url)), yield* Layer.build(layerPostgresAt(url))]
@@ -340,7 +340,7 @@ it.live("an erasure by one process reaches what another one holds in memory", ()
     assert.deepStrictEqual(events.map((event) => event.kind), ["event.erased", "message.received"])
   }).pipe(Effect.scoped))
 
-it.live("tells a reader that comes too late what is still kept", () =>
+it.live("tells a reader that comes too late which events are still kept", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const writer = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
@@ -359,7 +359,7 @@ it.live("tells a reader that comes too late what is still kept", () =>
     assert.strictEqual((yield* reader.claimCursor("later", "beginning")).seq, 2)
   }).pipe(Effect.scoped))
 
-it.live("takes the URL of a former system's driver as it is", () =>
+it.live("accepts the URL of a former system's driver unchanged", () =>
   Effect.gen(function*() {
     const url = (yield* freshDatabase).replace(/^postgres(ql)?:/, "postgresql+asyncpg:")
     const sql = yield* clientAt(url)
@@ -367,7 +367,7 @@ it.live("takes the URL of a former system's driver as it is", () =>
     assert.deepStrictEqual(rows, [{ name: "columba" }])
   }).pipe(Effect.scoped))
 
-it.live("a signal that is no number, which any program may send, disturbs no append", () =>
+it.live("is not disturbed by a signal that is no number, which any program may send", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const sql = yield* clientAt(url)

@@ -1,4 +1,4 @@
-/** Reads over tables that are large: what is rare is found without walking everything at once. */
+/** Reads over large tables: rare rows are found without scanning everything at once. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -66,7 +66,7 @@ it.live("lists a chat over many blocks of numbers and two partitions, newest fir
       cursor = page.next ?? undefined
     } while (cursor !== undefined)
     assert.deepStrictEqual(bodies, seqs.toReversed().map((seq) => `asked${seq}`))
-    // A number far beyond the head, which only an invented cursor has, asks no more blocks than there are.
+    // A number far beyond the head, which only an invented cursor has, reads no more blocks than there are.
     const beyond = yield* messages.list({ device, chat: "asked", limit: 1, cursor: encodeCursor("999999999999999") })
     assert.deepStrictEqual(beyond.items.map((message) => message.body), ["asked10000001"])
   }).pipe(Effect.provide(layerFreshPostgres)))

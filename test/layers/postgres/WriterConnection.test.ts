@@ -28,7 +28,7 @@ it.effect("keeps its connection as long as every statement is answered", () =>
     assert.deepStrictEqual(yield* execute(session), first)
   }))
 
-it.effect("ends a statement that is not answered within fifteen seconds, and gives the next one another connection", () =>
+it.effect("ends a statement without an answer within fifteen seconds, and gives the next one another connection", () =>
   Effect.gen(function*() {
     const execute = yield* writer
     const first = yield* execute(session)
@@ -43,7 +43,7 @@ it.effect("ends a statement that is not answered within fifteen seconds, and giv
     assert.deepStrictEqual(yield* execute(session), second)
   }))
 
-it.effect("tries a statement once more where its connection has died since the one before", () =>
+it.effect("retries a statement once if its connection has died since the previous one", () =>
   Effect.gen(function*() {
     const database = yield* openDatabase
     const execute = yield* Effect.provideContext(makeWriterConnection, database)

@@ -1,5 +1,5 @@
 /**
- * Two nodes and one that only asks, in one process, on one Postgres: who runs a device, and how a call about it gets there
+ * Two nodes and one without devices, in one process, on one Postgres: who runs a device, and how a call about it is routed
  * from any of them.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -130,7 +130,7 @@ describe("a fleet of two nodes", () => {
         assert.strictEqual((yield* fleet.view(id))?.node, two.name)
       }
 
-      // What the gateway answered is recorded by the holder before the caller goes on.
+      // The holder records the gateway's answer before the caller continues.
       const jid = "628117000001@s.whatsapp.net"
       assert.isTrue(yield* one.fleet.reportStatus(id, { isConnected: true, isLoggedIn: true, jid }))
       assert.strictEqual((yield* one.repository.get(id)).jid, jid)
@@ -144,7 +144,7 @@ describe("a fleet of two nodes", () => {
       yield* asking.fleet.loggedOut(id)
       assert.strictEqual((yield* one.repository.get(id)).state._tag, "LoggedOut")
 
-      // A login begins where the device lives, and is followed, joined and cancelled from elsewhere.
+      // A login starts where the device runs, and is followed, joined and cancelled from elsewhere.
       const first = yield* one.fleet.logins.begin(id, { method: "qr" })
       assert.strictEqual(first._tag, "Qr")
       const steps = yield* Effect.forkChild(Stream.runCollect(asking.fleet.logins.follow(id, { method: "qr" })))
@@ -158,7 +158,7 @@ describe("a fleet of two nodes", () => {
       assert.deepStrictEqual(login.begun, ["qr"])
     }).pipe(Effect.scoped))
 
-  it.live("a node that stops hands its devices over, and what it said last of them is recorded", () =>
+  it.live("hands over the devices of a node that stops, and records their last state", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const login = new ScriptedLogin()
@@ -180,14 +180,14 @@ describe("a fleet of two nodes", () => {
       assert.include(recorded.transitions.map(({ data }) => data.rule), "fleet-stopped")
     }).pipe(Effect.scoped))
 
-  it.live("sends no caller to another process where the holder has no actor of the device", () =>
+  it.live("sends no caller to another process if the holder has no actor of the device", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const nodes = [yield* nodeOn(url, new ScriptedLogin()), yield* nodeOn(url, new ScriptedLogin(), true)]
       const id = freshDevice()
       for (const { fleet } of nodes) {
         const refused = yield* Effect.flip(fleet.logins.begin(id, { method: "qr" })).pipe(
-          // No node has taken its shards yet.
+          // No node has claimed its shards yet.
           Effect.repeat({ until: (error) => !("message" in error && error.message.includes("did not answer")) })
         )
         assert.strictEqual(refused._tag, "DeviceUnreachable")
@@ -195,7 +195,7 @@ describe("a fleet of two nodes", () => {
       }
     }).pipe(Effect.scoped))
 
-  it.live("says so when the holder cannot be reached", () =>
+  it.live("reports that the holder cannot be reached", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const asking = yield* nodeOn(url, new ScriptedLogin(), true)

@@ -1,4 +1,4 @@
-/** Readers of one device or one chat go from block to block of the log: in order, no further than the page, and bounded. */
+/** Reads of one device or one chat move from block to block of the log: in order, no further than the page, and bounded. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -14,7 +14,7 @@ const blockEvents = 65_536
 const chat = "asked"
 const bytesMax = 1_000_000
 
-/** Messages of a device by number: those of the chat, and as many of others that the condition tells. */
+/** Messages of a device by number: those of the chat, and as many of others as the condition selects. */
 const insertMessages = (sql: SqlClient.SqlClient, device: DeviceId, rows: string, isAsked: string) =>
   sql.unsafe(
     `insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
@@ -39,7 +39,7 @@ const countReads = Effect.fnUntraced(function*<A, E, R>(read: Effect.Effect<A, E
   }))
 })
 
-it.live("a page of a device or a chat reads about as many events as it has, whatever there is beside and behind it", () =>
+it.live("a page of a device or a chat reads about as many events as it has, however many other events there are", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const store = yield* LogStore
@@ -85,7 +85,7 @@ it.live("an erasure on an empty log forgets the account of the device too", () =
     }])
   }).pipe(Effect.provide(layerFreshPostgres)))
 
-it.live("a page that has looked into its share of blocks says where to go on; the newest events and an erasure skip none", () =>
+it.live("a page that has looked into its share of blocks returns where to continue; the newest events and an erasure skip none", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const store = yield* LogStore
@@ -113,7 +113,7 @@ it.live("a page that has looked into its share of blocks says where to go on; th
     assert.strictEqual(yield* store.erase(device, null), 2)
   }).pipe(Effect.provide(layerFreshPostgres)))
 
-it.live("a page of a rare kind looks at a bounded number of events, of all or of one device, and says where to go on", () =>
+it.live("a page of a rare kind looks at a bounded number of events, of all or of one device, and returns where to continue", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const store = yield* LogStore

@@ -1,4 +1,4 @@
-/** One owner a directory, whatever process ids say. */
+/** One owner per directory, whatever process ids say. */
 import { spawn } from "node:child_process"
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
@@ -22,7 +22,7 @@ const leaveDead = (directory: string, processId: number) =>
     })
   )
 
-it.live("a dead owner's lock is taken over, though its process id is that of one that runs", () =>
+it.live("a dead owner's lock is taken over, though its process id is in use again", () =>
   Effect.gen(function*() {
     const directory = yield* freshDirectory
     yield* leaveDead(directory, process.pid)
@@ -31,7 +31,7 @@ it.live("a dead owner's lock is taken over, though its process id is that of one
     assert.strictEqual(locks(directory).filter((name) => name !== "columba.lock").length, 1)
   }).pipe(Effect.scoped))
 
-it.live("a living owner keeps it, though no process here has its id, as from another container", () =>
+it.live("a living owner keeps the lock, though no process here has its id, as from another container", () =>
   Effect.gen(function*() {
     const directory = yield* freshDirectory
     yield* acquireDirectoryLock(directory)
@@ -42,7 +42,7 @@ it.live("a living owner keeps it, though no process here has its id, as from ano
     assert.strictEqual(locks(directory).length, 1)
   }).pipe(Effect.scoped))
 
-it.live("of many that start at once exactly one gets it, and after it the next", () =>
+it.live("of many that start at once exactly one gets the lock, and after it the next", () =>
   Effect.gen(function*() {
     const directory = yield* freshDirectory
     yield* leaveDead(directory, 1)
@@ -59,7 +59,7 @@ it.live("of many that start at once exactly one gets it, and after it the next",
     }
   }).pipe(Effect.scoped))
 
-it.live("works in a directory whose path is too long for a socket's address", () =>
+it.live("the lock works in a directory whose path is too long for a socket's address", () =>
   Effect.gen(function*() {
     const directory = join(yield* freshDirectory, "d".repeat(120), "e".repeat(120))
     mkdirSync(directory, { recursive: true })
@@ -70,7 +70,7 @@ it.live("works in a directory whose path is too long for a socket's address", ()
 const lockModule = new URL("../../../src/layers/postgres/directoryLock.ts", import.meta.url).href
 
 it.live(
-  "an owner that computes and does not answer keeps it; one that was killed does not",
+  "an owner that is busy and does not answer keeps the lock; one that was killed does not",
   () =>
     Effect.gen(function*() {
       const directory = yield* freshDirectory
@@ -95,7 +95,7 @@ it.live(
     }).pipe(Effect.scoped)
 )
 
-it.live("notices that the directory was deleted, or replaced by a copy", () =>
+it.live("a deleted directory, or a copy in its place, is noticed", () =>
   Effect.gen(function*() {
     for (const replaced of [false, true]) {
       const dataDir = yield* freshDirectory

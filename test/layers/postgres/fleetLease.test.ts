@@ -10,14 +10,14 @@ import { freshDatabase } from "../../support/database.ts"
 /** A process, as far as the database can tell. */
 const processOn = (url: string) => Effect.orDie(Layer.build(Layer.fresh(PostgresDatabase.layer(Redacted.make(url)))))
 
-/** Takes the lease; `release` gives it back. */
+/** Takes the lease; `release` returns it. */
 const take = Effect.fnUntraced(function*(process: Context.Context<FleetLease>, use: LeaseUse = "alone") {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const lease = yield* Scope.provide(Context.get(process, FleetLease).acquire(use), scope)
   return { lease, release: Scope.close(scope, Exit.void) }
 })
 
-/** The sessions that hold the lease, and ending them from outside as a network or an operator does. */
+/** The sessions that hold the lease; they are ended from outside as a network or an operator does. */
 const holders = (sql: SqlClient.SqlClient) =>
   sql<{ pid: number }>`select pid from pg_locks where locktype = 'advisory' and objid = 2 and granted
     and database = (select oid from pg_database where datname = current_database())`
@@ -31,7 +31,7 @@ const breakLease = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
 const node = (name: string | null, version = "1.4.2"): LeaseUse => ({ node: name, version })
 
 describe("the fleet's lease on Postgres", () => {
-  it.live("is refused while another process has it, names that process, and is free once it is given back", () =>
+  it.live("is refused while another process has it, names that process, and is free once it is released", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second] = [yield* processOn(url), yield* processOn(url)]
@@ -43,7 +43,7 @@ describe("the fleet's lease on Postgres", () => {
       yield* take(second)
     }).pipe(Effect.scoped))
 
-  it.live("is shared by the nodes of a cluster, which exclude a process that is none of them, and it them", () =>
+  it.live("is shared by the nodes of a cluster, which exclude any other process, and it them", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second, alone] = [yield* processOn(url), yield* processOn(url), yield* processOn(url)]
@@ -56,7 +56,7 @@ describe("the fleet's lease on Postgres", () => {
       assert.strictEqual((yield* Effect.flip(take(first, node("10.0.0.1:7800"))))._tag, "LeaseTaken")
     }).pipe(Effect.scoped))
 
-  it.live("is refused to a second node of one name, which would take the first one's devices for its own", () =>
+  it.live("is refused to a second node of one name, which would treat the first one's devices as its own", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second] = [yield* processOn(url), yield* processOn(url)]
@@ -67,7 +67,7 @@ describe("the fleet's lease on Postgres", () => {
       yield* take(second, node("127.0.0.1:7800"))
     }).pipe(Effect.scoped))
 
-  it.live("is refused beside processes of a version that is further away than the next minor one", () =>
+  it.live("is refused if processes run that are more than one minor version away", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second, third, fourth] = [
@@ -85,7 +85,7 @@ describe("the fleet's lease on Postgres", () => {
       )
       assert.match((yield* Effect.flip(take(third, node(null, "2.0.0")))).message, /a process of 1.[45].x is in/)
       assert.match((yield* Effect.flip(take(third, node(null, "1.3.9")))).message, /a process of 1.5.x is in/)
-      // Also beside one that only asks.
+      // Also if the other one runs no devices.
       yield* old.release
       const asking = yield* take(third, node(null, "1.6.0"))
       assert.match(
@@ -118,7 +118,7 @@ describe("the fleet's lease on Postgres", () => {
       const [first, second] = [yield* processOn(url), yield* processOn(url)]
       const sql = Context.get(second, SqlClient.SqlClient)
       const { lease } = yield* take(first)
-      // Waits in the server's own queue for the lock, so it has it in the moment in which the connection breaks.
+      // Waits in the server's queue for the lock, so it has it at the moment at which the connection breaks.
       const faster = yield* Effect.forkChild(
         sql.withTransaction(Effect.andThen(sql`select pg_advisory_lock(4341001, 2)`, Effect.never))
       )

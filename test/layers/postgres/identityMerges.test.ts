@@ -1,6 +1,6 @@
 /**
- * Generations of identities that become fewer and larger while the log goes on. Whatever happens in between, each
- * identity is known exactly once.
+ * Generations of identities that become fewer and larger while the log grows. Whatever happens in between, each identity is
+ * recognised exactly once.
  */
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted } from "effect"
@@ -39,7 +39,7 @@ const generations = (sql: SqlClient.SqlClient) =>
     (rows) => rows.map((row) => row.span)
   )
 
-/** The partitions that the table really has say the same, and none is made that is not attached. */
+/** The partitions of the table match, and none is created that is not attached. */
 const attached = (sql: SqlClient.SqlClient) =>
   Effect.map(
     sql<{ name: string }>`select inhrelid::regclass::text as name from pg_inherits
@@ -63,14 +63,14 @@ const append = Effect.fnUntraced(function*(log: EventLog["Service"], count: numb
 const step = (sql: SqlClient.SqlClient, rows: number) =>
   Effect.map(sql<{ step: string }>`select columba_merge_v1(${rows}) as step`, ([row]) => row!.step)
 
-/** The filters of what is full, and the first part of a merge. */
+/** Builds the filters of full generations, and the first part of a merge. */
 const beginMerge = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, rows: number) {
   do {
     assert.strictEqual(yield* step(sql, rows), "working")
   } while ((yield* sql`select 1 from identity_merge where through is not null`).length === 0)
 })
 
-/** Each is known once, by one row, and a repeat of it is a duplicate. */
+/** Each identity has one row, and a repeat of it is a duplicate. */
 const knownOnce = Effect.fnUntraced(function*(
   { log, sql }: { readonly log: EventLog["Service"]; readonly sql: SqlClient.SqlClient },
   drafts: ReadonlyArray<ReturnType<typeof messageDraft>>
@@ -92,7 +92,7 @@ const knownOnce = Effect.fnUntraced(function*(
   )
 })
 
-it.live("merges what is full into few generations, size by size, and none beyond the largest", () =>
+it.live("full generations are merged into few, size by size, and none beyond the largest", () =>
   Effect.gen(function*() {
     const { log, messages, sql } = yield* smallGenerations
     const device = freshDevice()
@@ -109,7 +109,7 @@ it.live("merges what is full into few generations, size by size, and none beyond
   }).pipe(Effect.scoped))
 
 it.live(
-  "a merge that is cut off at any step loses nothing, and the next one goes on with it; appends go on meanwhile",
+  "a merge that is cut off at any step loses nothing, and the next one continues it; appends continue meanwhile",
   () =>
     Effect.gen(function*() {
       const { log, sql } = yield* smallGenerations
@@ -140,7 +140,7 @@ it.live(
     }).pipe(Effect.scoped)
 )
 
-it.live("a step of a merge reads about as much as it copies, wherever it has come to", () =>
+it.live("a step of a merge reads about as much as it copies, at any stage", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     yield* append(log, 130)
@@ -172,7 +172,7 @@ it.live("two processes that merge at once do it once", () =>
     yield* knownOnce({ log, sql }, drafts)
   }).pipe(Effect.scoped))
 
-it.live("retention that drops a generation under a merge ends that merge, and no identity comes back", () =>
+it.live("retention that drops a generation under a merge ends that merge, and no identity returns", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     const device = freshDevice()
@@ -186,7 +186,7 @@ it.live("retention that drops a generation under a merge ends that merge, and no
     })
     yield* log.mergeIdentities
     assert.deepStrictEqual(yield* sql`select * from identity_merge`, [])
-    // The first generation is gone, so the rest is what is known: of the old ones, the last ten.
+    // The first generation is gone, so only the rest is known: of the old ones, the last ten.
     yield* knownOnce({ log, sql }, [...old.slice(50), ...kept])
   }).pipe(Effect.scoped))
 
@@ -212,7 +212,7 @@ it.live("a reader of the whole log, such as a dump, delays the end of a merge, a
     yield* knownOnce({ log, sql }, drafts)
   }).pipe(Effect.scoped))
 
-it.live("an erasure under a merge leaves nothing of the text, and a repeat of it brings nothing back", () =>
+it.live("an erasure under a merge leaves nothing of the text, and a repeat of it restores nothing", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     const device = freshDevice()
@@ -282,7 +282,7 @@ it.live("filters whose generations are all gone are deleted, and the others are 
     assert.deepStrictEqual(new Set(again.map(({ _tag }) => _tag)), new Set(["Duplicate"]))
   }).pipe(Effect.scoped))
 
-it.live("a message that the filters have is known by each spelling of its chat", () =>
+it.live("a message in the filters is recognised by each spelling of its chat", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     const device = freshDevice()
@@ -302,7 +302,7 @@ it.live("a message that the filters have is known by each spelling of its chat",
     }
   }).pipe(Effect.scoped))
 
-it.live("an append starts no parallel workers, whatever the planner believes of tables that were never analyzed", () =>
+it.live("an append starts no parallel workers, whatever the planner assumes of tables that were never analyzed", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     yield* sql`create table seen (workers text)`

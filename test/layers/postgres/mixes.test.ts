@@ -1,4 +1,4 @@
-/** As for the store in memory (`test/layers/gateways/mixes.test.ts`): the tables do not depend on the way events come. */
+/** Like `test/layers/gateways/mixes.test.ts` for the store in memory: the tables do not depend on how events arrive. */
 import { it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { simulatedDialects } from "../../../src/simulator/Dialect.ts"

@@ -1,4 +1,4 @@
-/** Two nodes in one process, on one Postgres, and what they record of themselves for those who ask. */
+/** Two nodes in one process, on one Postgres, and their records of themselves for callers. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { SqlClient } from "effect/sql"
@@ -19,7 +19,7 @@ import { until } from "../../support/until.ts"
 
 const secretKey = Redacted.make(new Uint8Array(32)) as SecretKey
 
-/** A third of it is what the sharding gives a statement: a loaded machine may take some seconds for hundreds of shards. */
+/** The sharding gives a statement a third of it: a loaded machine may take some seconds for hundreds of shards. */
 const lease = Duration.minutes(1)
 const allShards = 300
 
@@ -71,7 +71,7 @@ const report: NodeReport = {
 }
 
 describe("the nodes of a cluster", () => {
-  it.live("are listed with their shards by weight, their moves and what they differ in", () =>
+  it.live("are listed with their shards by weight, their moves and their differences", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const one = yield* nodeOn(url, 2, { COLUMBA_RETENTION: "90d", COLUMBA_PACING: "off" })

@@ -1,4 +1,4 @@
-/** What a device has sent lately, as its pacing reads it. */
+/** The recent sends of a device, as its pacing reads them. */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
@@ -11,7 +11,7 @@ import { newSend } from "../../conformance/sendRepository.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice } from "../../support/drafts.ts"
 
-it.live("messages that were claimed within one millisecond are in the order in which they were accepted", () =>
+it.live("returns messages that were claimed within one millisecond in the order in which they were accepted", () =>
   Effect.gen(function*() {
     const context = yield* Layer.build(
       SqlStorage.layer.pipe(

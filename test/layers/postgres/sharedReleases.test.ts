@@ -1,4 +1,4 @@
-/** Shards that are released at the same time, in a database that counts the statements which do it. */
+/** Shards that are released at the same time, in a database that counts the statements for it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted } from "effect"
 import { RunnerAddress, ShardId } from "effect/cluster"
@@ -10,8 +10,8 @@ import { freshDatabase } from "../../support/database.ts"
 const here = RunnerAddress.make("127.0.0.1", 7800)
 const shards = Array.from({ length: 100 }, (_, index) => ShardId.make("default", index + 1))
 
-describe("shards that are given away together", () => {
-  it.live("are released by one statement, and those of other nodes stay; a statement that fails fails for each", () =>
+describe("shards that are released together", () => {
+  it.live("need one statement, and those of other nodes stay; a statement that fails fails for each", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const context = yield* Layer.build(PostgresDatabase.layer(Redacted.make(url)))

@@ -1,4 +1,4 @@
-/** A server that has no room for us at the start, and one that takes no writes later. */
+/** A server without a free connection at the start, and one that accepts no writes later. */
 import { assert, it } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
 import { Context, Deferred, Effect, Fiber, Layer, Logger, Redacted } from "effect"
@@ -14,7 +14,7 @@ import { untilSo } from "../../support/until.ts"
 
 const adminOf = (url: string) => PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer))
 
-it.live("too many clients at the start are waited out", () =>
+it.live("the start waits while the server has too many clients", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
     const admin = yield* adminOf(url)
@@ -44,7 +44,7 @@ it.live("too many clients at the start are waited out", () =>
   }).pipe(Effect.scoped))
 
 it.live(
-  "readiness and the status of the log say that a read-only database takes no writes, and why",
+  "readiness and the status of the log show that a read-only database accepts no writes, and why",
   () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase

@@ -1,4 +1,4 @@
-/** A log that grows over many partitions, and what of it is deleted: nothing that a sink or the head needs. */
+/** A log that grows over many partitions, and deletion from it: nothing that a sink or the head needs. */
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
@@ -42,7 +42,7 @@ const appendMany = Effect.fnUntraced(function*(log: EventLog["Service"], count: 
   yield* log.flush
 })
 
-it.live("has a partition ready before the first number of it is given, also for batches larger than one", () =>
+it.live("creates a partition before its first number is assigned, also for batches larger than one", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallPartitions
     yield* appendMany(log, 930)
@@ -54,7 +54,7 @@ it.live("has a partition ready before the first number of it is given, also for 
     assert.strictEqual(page.events.length, 930)
   }).pipe(Effect.scoped))
 
-it.live("knows an identity of any generation, and finds its message by id", () =>
+it.live("recognises an identity of any generation, and finds its message by id", () =>
   Effect.gen(function*() {
     const { log, messages } = yield* smallPartitions
     const device = freshDevice()
@@ -89,7 +89,7 @@ it.live("drops whole partitions, never below a sink's cursor, and the rest by ro
     assert.deepStrictEqual(next, { _tag: "Committed", seq: 451 })
   }).pipe(Effect.scoped))
 
-it.live("drops whole partitions past the cursor of a sink with a limit only once they are older than that", () =>
+it.live("drops whole partitions past the cursor of a limited sink only once they are older than its limit", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallPartitions
     yield* sql`insert into sink_cursors (sink, epoch, seq, keep) values ('limited', 0, 150, interval '7 days')`
@@ -118,7 +118,7 @@ it.live("refuses to delete when more time seems to have passed than can be expla
     assert.deepStrictEqual(accepted, { _tag: "Deleted", count: 119 })
   }).pipe(Effect.scoped))
 
-it.live("an append leaves no row version behind that a long snapshot, such as a dump's, would keep", () =>
+it.live("leaves by an append no row version that a long snapshot, such as a dump's, would keep", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallPartitions
     yield* appendMany(log, 10)
@@ -129,7 +129,7 @@ it.live("an append leaves no row version behind that a long snapshot, such as a 
     assert.deepStrictEqual(yield* readVersions, before)
   }).pipe(Effect.scoped))
 
-it.live("a reader of the whole log, such as a dump, holds up neither appends nor new partitions, only drops", () =>
+it.live("is not delayed by a reader of the whole log, such as a dump, in appends and new partitions, only in drops", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallPartitions
     yield* appendMany(log, 150)

@@ -1,4 +1,4 @@
-/** Deliveries over a Postgres that goes away, is put back, and forgets. */
+/** Deliveries over a Postgres that is down, is restored, and deletes. */
 import { PgTypes } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Fiber, Layer } from "effect"
@@ -27,7 +27,7 @@ const firstTimes = (received: ReadonlyArray<Subscriber.Received>) => {
 }
 
 describe("deliveries over Postgres", () => {
-  it.live("go on by themselves after the database was away: nothing is missing, each device is in order", () =>
+  it.live("continue by themselves after a database outage: nothing is missing, each device is in order", () =>
     Effect.gen(function*() {
       const url = new URL(yield* freshDatabase)
       const proxy = yield* FaultProxy.make({ host: url.hostname, port: Number(url.port) })
@@ -39,7 +39,7 @@ describe("deliveries over Postgres", () => {
       yield* rig.dispatch
       const devices = [freshDevice(), freshDevice(), freshDevice()]
       const before = yield* rig.emit(100, devices)
-      // Cut while some is delivered and its cursor is not written yet.
+      // Cut while some are delivered and their cursor is not written yet.
       yield* subscriber.until(() => subscriber.received.length > 10)
       yield* proxy.disable
       const during = yield* Effect.forkChild(rig.emit(100, devices))
@@ -54,7 +54,7 @@ describe("deliveries over Postgres", () => {
       yield* rig.untilRow(id, ({ behind, health }) => behind === 0 && health.failing === null)
     }))
 
-  it.live("begin again with the cursor of a database that was put back, and skip nothing that is new in it", () =>
+  it.live("restart at the cursor of a restored database, and skip none of its new events", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const admin = yield* makeDatabaseAdmin(url)
@@ -68,7 +68,7 @@ describe("deliveries over Postgres", () => {
       yield* rig.emit(30)
       yield* subscriber.until(() => subscriber.taken().length === 50)
       yield* admin.restore
-      // The numbers 21 to 50 are given out again, to other events.
+      // The numbers 21 to 50 are assigned again, to other events.
       const device = freshDevice()
       const anew = yield* rig.emit(40, [device])
       assert.strictEqual(anew[0], 21)
@@ -78,7 +78,7 @@ describe("deliveries over Postgres", () => {
       yield* rig.untilRow(id, ({ behind }) => behind === 0)
     }))
 
-  it.live("of a subscription that is paused hold the log for a week and no longer; it goes on and says what it missed", () =>
+  it.live("of a paused subscription keep the log for a week and no longer; it resumes and reports what it missed", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const { context, rig } = yield* open(url)

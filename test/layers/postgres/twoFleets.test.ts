@@ -1,6 +1,6 @@
 /**
- * Two fleets on one Postgres, as if the lease had failed: the database itself decides which of them may record what a
- * device is.
+ * Two fleets on one Postgres, as if the lease had failed: the database itself decides which of them may record a device's
+ * state.
  */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Layer, Option, Redacted, Result, Stream } from "effect"
@@ -64,7 +64,7 @@ it.live("the fleet that claimed last records; the other one's transition is refu
       gateway: "default" as GatewayName,
       upstreamId: id as string as UpstreamId
     })
-    /** The rules recorded of the device, those of steps too, as the log is read until this one has come so often. */
+    /** The recorded rules of the device, including steps, read from the log until this one has come this often. */
     const readUntil = (last: string, times: number) =>
       first.log.follow({ after: 0, device: id, kinds: ["device.state"] }).pipe(
         Stream.flatMap(({ events }) => Stream.fromIterable(events)),
@@ -80,7 +80,7 @@ it.live("the fleet that claimed last records; the other one's transition is refu
     const closed = first.gateway.untilClosed(id)
     first.gateway.live(id)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
     yield* closed
-    // What the second one decides is recorded, and what the first one decided is not.
+    // The second one's decision is recorded, and the first one's is not.
     const rules = yield* readUntil("status-usable", 2)
     assert.notInclude(rules, "upstream-disconnected")
     assert.strictEqual(rules.filter((rule) => rule === "started").length, 2)

@@ -1,4 +1,4 @@
-/** Webhooks while the database is away, or silent: nothing is promised that is not kept, and what can be kept is. */
+/** Webhooks while the database is down, or silent: no false promise is made, and every possible one is kept. */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Fiber } from "effect"
 import type { Scope } from "effect"
@@ -24,7 +24,7 @@ interface Bench {
   readonly script: Script
   readonly refusals: WebhookRefusals["Service"]
   readonly send: (...ids: ReadonlyArray<string>) => Effect.Effect<{ readonly status: number; readonly tag: string }>
-  /** Returns once so many events wait for the database. */
+  /** Returns once this many events wait for the database. */
   readonly waiting: (events: number) => Effect.Effect<void>
   /** The ids in the log, in order. */
   readonly logged: Effect.Effect<ReadonlyArray<string>>
@@ -60,7 +60,7 @@ const start: Effect.Effect<Bench, never, Scope.Scope> = Effect.gen(function*() {
       Effect.orDie
     )
   }
-  // From now on the slot is known without the database.
+  // From now on the slot is cached, without the database.
   assert.strictEqual((yield* bench.send("first")).status, 200)
   return bench
 })
@@ -71,7 +71,7 @@ const elapsed = <A>(effect: Effect.Effect<A>) =>
     return { value: yield* effect, millis: performance.now() - before }
   })
 
-it.live("a database that is away for a moment delays the answer, and costs no refusal", () =>
+it.live("a short database outage delays the answer, and causes no refusal", () =>
   Effect.gen(function*() {
     const { database, logged, send, waiting } = yield* start
     yield* database.disable
@@ -82,11 +82,11 @@ it.live("a database that is away for a moment delays the answer, and costs no re
     assert.deepStrictEqual(yield* logged, ["first", "A"])
   }))
 
-it.live("a database that stays away is a 503 in time, at once when there is no room, and a retry is one event", () =>
+it.live("a long outage is a 503 in time, at once when there is no room, and a retry is one event", () =>
   Effect.gen(function*() {
     const { database, device, logged, refusals, script, send, waiting } = yield* start
     yield* database.disable
-    // A batch that is being written is not given up in any case. What comes after it could be.
+    // A batch that is being written cannot be withdrawn. Later events could be.
     const ahead = yield* Effect.forkChild(elapsed(send("ahead")))
     yield* waiting(1)
     const late = yield* Effect.forkChild(elapsed(send("never sent again")))
@@ -108,7 +108,7 @@ it.live("a database that stays away is a 503 in time, at once when there is no r
       assert.isBelow(millis, 10_000)
     }
     yield* Fiber.join(many)
-    // What was turned away is told to the device's actor, or written down for the process where it lives.
+    // Refused webhooks are reported to the device's actor, or recorded for the process that runs it.
     assert.deepStrictEqual([...new Set(script.refused)], [device])
     script.hosts = false
     assert.strictEqual((yield* send("B")).status, 503)
@@ -126,7 +126,7 @@ it.live("a database that stays away is a 503 in time, at once when there is no r
     assert.deepStrictEqual(ids.slice(0, 4), ["first", "ahead", "never sent again", "A"])
   }))
 
-it.live("a database that is silent makes known slots wait and unknown ones be refused in time", () =>
+it.live("a silent database makes known slots wait, and refuses unknown ones in time", () =>
   Effect.gen(function*() {
     const { database, logged, send, url, waiting } = yield* start
     const thaw = [

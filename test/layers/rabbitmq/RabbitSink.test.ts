@@ -48,7 +48,7 @@ const intact = TopologyGuard.of({
 })
 
 describe("a channel to RabbitMQ", () => {
-  it.effect("is closed when it opens after the wait for it has ended", () =>
+  it.effect("is closed if it opens after the wait for it has ended", () =>
     Effect.gen(function*() {
       const broker = slowBroker()
       const sink = yield* RabbitSink.make.pipe(

@@ -1,4 +1,4 @@
-/** The rate of an account over Redis: shared by installations that have nothing else in common, and nothing waits for Redis. */
+/** The rate of an account over Redis: shared by otherwise separate installations, without ever waiting for Redis. */
 import { createClient } from "@redis/client"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Duration, Effect, Exit, Layer, Logger, Metric, Redacted, Scope } from "effect"
@@ -57,7 +57,7 @@ const assertOneTurn = (wait: number) => {
 }
 
 describe("rates of accounts over Redis", () => {
-  it.live("two installations take their turns from one bucket, each account from its own", () =>
+  it.live("let two installations take their turns from one bucket, each account from its own", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const [one, two] = [yield* joined(redis.url), yield* joined(redis.url)]
@@ -71,7 +71,7 @@ describe("rates of accounts over Redis", () => {
       assertOneTurn(yield* one.take())
     }))
 
-  it.live("looking at the wait for a turn takes none, and changes nothing for others", () =>
+  it.live("can be read without taking a turn or changing the wait of others", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const [one, two] = [yield* joined(redis.url), yield* joined(redis.url)]
@@ -83,7 +83,7 @@ describe("rates of accounts over Redis", () => {
       assertOneTurn(yield* one.wait())
     }))
 
-  it.live("a bucket fills again by the clock of Redis, at its rate", () =>
+  it.live("refill a bucket by the clock of Redis, at its rate", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const { take } = yield* joined(redis.url)
@@ -95,7 +95,7 @@ describe("rates of accounts over Redis", () => {
       yield* until("the turn has come", Effect.map(take(account, fast), (left) => left === 0))
     }))
 
-  it.live("a machine whose clock is wrong gets no turn for it, and a Redis whose clock is set back stops nobody", () =>
+  it.live("give a machine with a wrong clock no extra turn, and stop nobody when the clock of Redis is set back", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const { take } = yield* joined(redis.url)
@@ -110,7 +110,7 @@ describe("rates of accounts over Redis", () => {
         })
         assertOneTurn(yield* Effect.provideService(take(), Clock.Clock, stepped))
       }
-      // What its bucket looks like after Redis's clock was set back by an hour.
+      // The bucket after Redis's clock was set back by an hour.
       const client = yield* operator(redis.url)
       const key = `columba:pacing:${digest(account)}`
       const full = Number(yield* Effect.promise(() => client.get(key)))
@@ -120,7 +120,7 @@ describe("rates of accounts over Redis", () => {
       assert.isAtMost(left, full + 60_000, "the wait ends without anybody's help")
     }))
 
-  it.live("a Redis that was flushed has full buckets, and is shared as before", () =>
+  it.live("have full buckets in a Redis that was flushed, and are shared as before", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const { isShared, take } = yield* joined(redis.url)
@@ -135,7 +135,7 @@ describe("rates of accounts over Redis", () => {
       assert.isTrue(yield* isShared)
     }))
 
-  it.live("a Redis that hangs or is away holds nothing up, and is said to be away until it is back", () =>
+  it.live("wait for no Redis that hangs or is down, and show it as unreachable until it is back", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const { detail, isShared, take } = yield* joined(redis.url)
@@ -160,7 +160,7 @@ describe("rates of accounts over Redis", () => {
       yield* until("the new Redis is asked", isShared, "30 seconds")
     }))
 
-  it.live("one that is frozen, or was never there, delays neither the start nor the stop", () =>
+  it.live("delay neither start nor stop if Redis is suspended, or was never there", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const scope = yield* Scope.make()
@@ -175,7 +175,7 @@ describe("rates of accounts over Redis", () => {
       }
     }))
 
-  it.live("a password that Redis refuses is told as such, and appears nowhere", () =>
+  it.live("report a password that Redis refuses, and show it nowhere", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const client = yield* operator(redis.url)

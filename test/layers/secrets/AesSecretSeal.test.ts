@@ -35,7 +35,7 @@ describe("sealed secrets", () => {
       assert.strictEqual(yield* open([makeKey(1)], yield* seal([makeKey(1)], "")), "")
     }))
 
-  it.effect("open with every key at hand, and are sealed with the first", () =>
+  it.effect("open with every available key, and are sealed with the first", () =>
     Effect.gen(function*() {
       const old = yield* seal([makeKey(1)])
       assert.strictEqual(yield* open([makeKey(2), makeKey(1)], old), "päss")
@@ -45,7 +45,7 @@ describe("sealed secrets", () => {
       yield* refuses([], rotated)
     }))
 
-  it.effect("do not open changed, or in another row or field", () =>
+  it.effect("do not open if changed, or in another row or field", () =>
     Effect.gen(function*() {
       const keys = [makeKey(1)]
       const sealed = yield* seal(keys)
@@ -77,7 +77,7 @@ describe("keys", () => {
     }
   })
 
-  it.effect("of a data directory are made once, readable by the owner alone", () =>
+  it.effect("of a data directory are created once, readable only by the owner", () =>
     Effect.gen(function*() {
       const directory = yield* freshDirectory
       const dataDir = join(directory, "data")
@@ -89,7 +89,7 @@ describe("keys", () => {
       assert.strictEqual(yield* open(yield* readOrMakeKeys(dataDir), sealed), "päss")
     }))
 
-  it.effect("a key file that holds no keys stops the start and says so, without its content", () =>
+  it.effect("stop the start if their file has none, with an error that does not show its content", () =>
     Effect.gen(function*() {
       const directory = yield* freshDirectory
       writeFileSync(join(directory, "secret.key"), "not-a-key")

@@ -8,7 +8,7 @@ import { localhost } from "../../support/certificate.ts"
 import { freshDirectory } from "../../support/directory.ts"
 import * as OtlpCollector from "../../support/otlpCollector.ts"
 
-/** What a program writes to stdout while it runs. */
+/** The output of a program to stdout while it runs. */
 const written = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.acquireUseRelease(
     Effect.sync(() => {
@@ -37,7 +37,7 @@ describe("Telemetry", () => {
   const exported = <A, E>(effect: Effect.Effect<A, E>, env: Record<string, string>) =>
     Effect.scoped(Effect.gen(function*() {
       const { provider, settings } = yield* makeSettings({ COLUMBA_LOG: "json", ...env })
-      // The SDK reads the process's environment, into which the layer writes what the settings say.
+      // The SDK reads the process's environment, into which the layer writes the settings.
       yield* Effect.addFinalizer(() => Effect.sync(() => Object.keys(env).forEach((name) => delete process.env[name])))
       return yield* written(
         effect.pipe(
@@ -82,7 +82,7 @@ describe("Telemetry", () => {
   }
 
   for (const [protocol, port] of [["grpc", "grpcUrl"], ["http/protobuf", "httpUrl"]] as const) {
-    it.live(`takes the authority and the certificate of the standard variables, over ${protocol} with TLS`, () =>
+    it.live(`accepts the authority and the certificate of the standard variables, over ${protocol} with TLS`, () =>
       Effect.gen(function*() {
         const directory = yield* freshDirectory
         const [cert, key] = ["cert.pem", "key.pem"].map((name) => join(directory, name)) as [string, string]
@@ -111,7 +111,7 @@ describe("Telemetry", () => {
       }))
   }
 
-  it.live("sends a signal over the protocol and to the endpoint of its own, and none that is switched off", () =>
+  it.live("sends a signal over its own protocol and to its own endpoint, and none that is switched off", () =>
     Effect.gen(function*() {
       const { collector, grpcUrl, httpUrl } = yield* OtlpCollector.make
       yield* exported(work, {
@@ -123,7 +123,7 @@ describe("Telemetry", () => {
       assert.deepStrictEqual([...new Set(collector.calls)].sort(), ["grpc traces", "http logs"])
     }))
 
-  it.live("ends in time, and says what is lost, beside a collector that never answers", () =>
+  it.live("ends in time, and reports what is lost, if the collector never answers", () =>
     Effect.gen(function*() {
       const { collector, grpcUrl, httpUrl } = yield* OtlpCollector.make
       collector.silent = true
@@ -138,7 +138,7 @@ describe("Telemetry", () => {
       }
     }))
 
-  it.live("exports the share of traces that the sampler asks for, and decides a trace as a whole", () =>
+  it.live("exports the share of traces that the sampler asks for, and decides per whole trace", () =>
     Effect.gen(function*() {
       const { collector, httpUrl } = yield* OtlpCollector.make
       const child = Effect.withSpan(Effect.void, "child")
@@ -174,7 +174,7 @@ describe("Telemetry", () => {
       assert.isBelow(count("background"), 20)
     }))
 
-  it.live("writes one flat line a log call, as logfmt or as JSON", () =>
+  it.live("writes one flat line per log call, as logfmt or as JSON", () =>
     Effect.gen(function*() {
       const log = Effect.logWarning("Not yet", { reason: "no answer" }).pipe(Effect.annotateLogs({ device: "dev_1" }))
       const lines = Effect.fnUntraced(function*(format: string) {
@@ -187,7 +187,7 @@ describe("Telemetry", () => {
       assert.deepInclude(JSON.parse(json), { level: "warn", message: "Not yet", device: "dev_1", reason: "no answer" })
     }))
 
-  it.live("escapes what others wrote, so that a log shown in a terminal is harmless", () =>
+  it.live("escapes text from others, so that a log shown in a terminal is harmless", () =>
     Effect.gen(function*() {
       const reason = "\u001b[2J\u009b31m\nlevel=info message=owned\u202e"
       for (const format of ["logfmt", "json"]) {

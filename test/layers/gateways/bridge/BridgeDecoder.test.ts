@@ -52,7 +52,7 @@ const rejection = (frame: unknown) => ofKind(decodeDraft(frame), "frame.rejected
 const messageIn = (draft: EventDraft) => ofKind(draft, "message.received", "message.sent").data
 
 describe("a message", () => {
-  it("becomes message.received with the identity that repeats are recognised by", () => {
+  it("becomes message.received with the identity by which repeats are recognised", () => {
     const draft = decodeDraft(
       message({ from_name: "Ayu", from_lid: "99887766554433@lid", chat_lid: "99887766554433@lid" })
     )
@@ -73,7 +73,7 @@ describe("a message", () => {
     assert.deepStrictEqual(draft.aliases, [{ lid: "99887766554433@lid", jid: peer }])
   })
 
-  it("of our own is message.sent, with an id that acks can compute too", () => {
+  it("that the account sent is message.sent, with an id that acks can compute too", () => {
     const draft = decodeDraft(message({ is_from_me: true, from: `${own.replace("@", ":12@")}` }))
     assert.strictEqual(draft.kind, "message.sent")
     const data = messageIn(draft)
@@ -98,7 +98,7 @@ describe("a message", () => {
     }
   })
 
-  it("takes the chat from the sender and the sender from the chat where one is missing", () => {
+  it("takes the chat from the sender and the sender from the chat if one is missing", () => {
     const decodePlace = (payload: Record<string, unknown>) => {
       const { chat, sender } = messageIn(decodeDraft(message(payload)))
       return { chat, sender }
@@ -111,7 +111,7 @@ describe("a message", () => {
     assert.strictEqual(rejection(message({ chat_id: null, is_from_me: true })).reason, "unreadable")
   })
 
-  it("keeps a time that does not exist as a claim, and takes our own instead", () => {
+  it("keeps a time that does not exist as a claim, and uses Columba's time instead", () => {
     for (
       const claimed of [
         "",
@@ -134,7 +134,7 @@ describe("a message", () => {
     assert.strictEqual(decodeDraft(message({ timestamp: undefined })).occurredAt, nowText)
   })
 
-  it("has any time that exists in UTC", () => {
+  it("accepts any time that exists in UTC", () => {
     assert.strictEqual(readTimestamp("2024-02-29T23:59:59.123456789Z"), "2024-02-29T23:59:59.123456789Z")
     assert.strictEqual(readTimestamp("2026-08-22T12:00:00+02:00"), "2026-08-22T10:00:00.000Z")
     assert.strictEqual(readTimestamp(1_787_392_800), "2026-08-22T10:00:00.000Z")
@@ -143,7 +143,7 @@ describe("a message", () => {
     assert.strictEqual(readTimestamp("0001-01-01T00:00:00Z"), "0001-01-01T00:00:00Z")
   })
 
-  it("cannot reach the prototype of what we build", () => {
+  it("cannot reach the prototype of the decoded object", () => {
     const frame = JSON.stringify(message()).replace("\"body\"", "\"__proto__\":{\"polluted\":true},\"body\"")
     const data = messageIn(decodeDraft(frame))
     assert.strictEqual((data as unknown as { polluted?: boolean }).polluted, undefined)
@@ -155,7 +155,7 @@ describe("a message", () => {
     assert.strictEqual(messageIn(decodeDraft(message({ body: "a\u0000b" }))).body, "a\u0000b")
   })
 
-  it("without an id cannot be told from another, and is kept as a reject", () => {
+  it("without an id cannot be distinguished from others, and is kept as a reject", () => {
     assert.strictEqual(rejection(message({ id: undefined })).reason, "unreadable")
     assert.strictEqual(rejection(message({ id: "" })).reason, "unreadable")
     assert.strictEqual(rejection(message({ body: 5 })).reason, "unreadable")
@@ -170,7 +170,7 @@ describe("an ack", () => {
     payload: { ids: ["A", "B"], chat_id: peer, from: peer, receipt_type: "delivered", ...payload }
   })
 
-  it("repeats nothing of its frame in the events it becomes, however large", () => {
+  it("copies nothing of its frame into its events, however large", () => {
     const ids = Array.from({ length: 1_600 }, (_, n) => `3EB0${n}`)
     const drafts = decodeDrafts(ack({ ids, note: "x".repeat(800_000) }))
     assert.strictEqual(drafts.length, ids.length)
@@ -204,7 +204,7 @@ describe("an ack", () => {
     assert.notStrictEqual(drafts[0]!.id, drafts[1]!.id)
   })
 
-  it("by the account itself is about somebody else's message", () => {
+  it("by the account itself is about a message of somebody else", () => {
     for (const payload of [{ receipt_type: "read-self" }, { receipt_type: "read", from: own.replace("@", ":3@") }]) {
       const [draft] = decodeDrafts(ack({ ids: ["A"], ...payload }))
       assert.strictEqual(ofKind(draft, "message.ack").data.messageId, null)
@@ -213,11 +213,11 @@ describe("an ack", () => {
     }
   })
 
-  it("of a kind we do not know stays the gateway's own event", () => {
+  it("of an unknown kind stays the gateway's own event", () => {
     assert.strictEqual(decodeDraft(ack({ receipt_type: "retry" })).kind, "gateway.message.ack")
   })
 
-  it("of nothing, or of more messages than there are, is rejected", () => {
+  it("of no message, or of more messages than possible, is rejected", () => {
     assert.strictEqual(rejection(ack({ ids: [] })).reason, "unreadable")
     assert.strictEqual(rejection(ack({ ids: Array.from({ length: 5000 }, String) })).reason, "too-large")
   })
@@ -226,7 +226,7 @@ describe("an ack", () => {
 describe("actions and other events", () => {
   const action = (event: string, payload: Record<string, unknown>) => ({ ...message(payload), event })
 
-  it("a reaction is known by who reacted to what, how and in which second: its history has no id of it", () => {
+  it("identify a reaction by who reacted to what, how and in which second, since its history has no id of it", () => {
     const react = (fields: Record<string, unknown>) =>
       decodeDraft(action("message.reaction", {
         timestamp: "2026-08-22T10:00:00.900Z",
@@ -242,7 +242,7 @@ describe("actions and other events", () => {
     assert.notDeepEqual(react({ reaction: "" }), react({}))
   })
 
-  it("reactions, edits and revocations name their target", () => {
+  it("give reactions, edits and revocations their target", () => {
     const place = { chat: peer, sender: peer, fromMe: false, waId: "3EB0AA11", targetWaId: "T" }
     const cases = [
       ["message.reaction", { reaction: "👍", reacted_message_id: "T" }, "👍"],
@@ -258,23 +258,23 @@ describe("actions and other events", () => {
     assert.strictEqual(rejection(action("message.revoked", {})).reason, "unreadable")
   })
 
-  it("what we have no kind for keeps its name and payload", () => {
+  it("keep the name and payload of an unknown event", () => {
     const draft = decodeDraft({ event: "call.offer", device_id: "tenant-7", payload: { call_id: "c", from: peer } })
     assert.strictEqual(draft.kind, "gateway.call.offer")
-    assert.deepStrictEqual(draft.identity, identifyCall("c"), "the history names a call by its id alone")
+    assert.deepStrictEqual(draft.identity, identifyCall("c"), "the history names a call only by its id")
     assert.deepStrictEqual(draft.data as unknown, { call_id: "c", from: peer })
     const other = decodeDraft({ event: "group.joined", device_id: "tenant-7", payload: { chat_id: "1@g.us" } })
     assert.isNull(other.identity)
   })
 
-  it("any name of an event makes a kind", () => {
+  it("accept any event name as a kind", () => {
     const isKind = Schema.is(EventKindFilter)
     const unit = fc.constantFrom(".", "a", "Z", "0", "_", "-", " ", "#", "*", "\u0000", "é", "🙂", "\ud800")
     fc.assert(fc.property(fc.string({ unit, minLength: 1, maxLength: 300 }), (name) => isKind(gatewayKind(name))))
     assert.strictEqual(gatewayKind("a.b.c.d.e.f.g.h.i.j"), "gateway.a.b.c.d.e.f.g.h_i_j")
   })
 
-  it("what the gateway says of the account moves the device and never enters the log", () => {
+  it("turn the gateway's statements about the account into moves of the device, never into log entries", () => {
     const say = (event: string, payload: object) => decode({ event, device_id: "tenant-7", payload })
     assert.deepStrictEqual(say("connected", { jid: own.replace("@", ":1@") }), [{
       _tag: "UpstreamConnected",
@@ -325,7 +325,7 @@ describe("numbers that a double cannot hold", () => {
     )
   })
 
-  it("every other number stays a number, whatever stands in texts", () => {
+  it("leave every other number a number, whatever texts contain", () => {
     const fields = `"a":9007199254740991,"b":-6.200000000000000123,"c":1e25,"d":0.0,"e":"see: 12345678901234567890"`
     const extra = { a: 9007199254740991, b: -6.2, c: 1e25, d: 0, e: "see: 12345678901234567890" }
     assert.deepStrictEqual(extraOf(raw("message", fields)), extra)
@@ -337,24 +337,24 @@ describe("numbers that a double cannot hold", () => {
   })
 })
 
-describe("whose frame it is", () => {
+describe("the owner of a frame", () => {
   const as = (device: string, more: object = {}) => ({ ...message(), device_id: device, ...more })
 
-  it("slot, account and companion address are all ours", () => {
+  it("is the device for its slot, its account and its companion address", () => {
     for (const device of ["tenant-7", own, own.replace("@", ":12@"), own.replace("@s.whatsapp.net", "@c.us")]) {
       assert.strictEqual(decodeDraft(as(device)).kind, "message.received")
     }
     assert.strictEqual(decodeDraft(as("whatever", { session_id: "tenant-7" })).kind, "message.received")
   })
 
-  it("another device's frame is rejected, and any account's while ours is not known", () => {
+  it("must match: another device's frame is rejected, and any account's while the device's own is not known", () => {
     for (const device of ["tenant-8", peer, ""]) assert.strictEqual(rejection(as(device)).reason, "wrong-device")
     const [unknown] = decodeFrame(JSON.stringify(as(own)), makeTarget("tenant-7"), now)
     assert.strictEqual(unknown!._tag === "Record" && unknown!.draft.kind, "frame.rejected")
   })
 })
 
-describe("junk", () => {
+describe("a frame that cannot be read", () => {
   it("is kept with its reason", () => {
     assert.strictEqual(rejection("hello").reason, "not-json")
     assert.strictEqual(rejection("").reason, "not-json")
@@ -364,7 +364,7 @@ describe("junk", () => {
     assert.strictEqual(rejection({ event: "message", device_id: "tenant-7", payload: [] }).reason, "not-an-event")
   })
 
-  it("is cut at 64 KiB and tells its whole length", () => {
+  it("is cut at 64 KiB and states its whole length", () => {
     const { raw, rawLength } = rejection("x".repeat(300_000))
     assert.strictEqual(raw.length, 64 * 1024)
     assert.strictEqual(rawLength, 300_000)
@@ -458,7 +458,7 @@ describe("junk", () => {
 })
 
 describe("a day of simulated traffic", () => {
-  it("is read without a single reject, and each message keeps its id over repeats", () => {
+  it("is decoded without a single reject, and each message keeps its id over repeats", () => {
     const play = scenario("decoder", "tenant-7")
     let count = 0
     for (let index = 0; index < 5000; index++) {

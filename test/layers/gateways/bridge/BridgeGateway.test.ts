@@ -75,7 +75,7 @@ describe("a bridge gateway", () => {
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["bridge", "bridge at http://gateway/base"])
     }))
 
-  it.live("its history has every message that its session delivered, under the same identity", () =>
+  it.live("has in its history every message that its session delivered, under the same identity", () =>
     Effect.gen(function*() {
       const { core, gateway } = yield* setup(adapter, { simulator: { dialect: "bridge", now: makeClock() } })
       const listener = record()
@@ -93,7 +93,7 @@ describe("a bridge gateway", () => {
       for (const draft of kept) assert.isTrue(keys.has(keyOf(draft)), JSON.stringify(draft.data))
     }))
 
-  it.live("says so where the server at its address keeps no history", () =>
+  it.live("reports that the server at its address keeps no history", () =>
     Effect.gen(function*() {
       const server = yield* AnsweringServer.start({ status: 404, body: "Cannot GET /chats" })
       const gateway = yield* adapter.make({ url: server.url })
@@ -115,7 +115,7 @@ describe("a bridge gateway", () => {
       assert.notInclude(gateway.description, "word")
     }))
 
-  it.live("what status learns lets the running session read frames that name the account", () =>
+  it.live("lets a running session read frames that name the account, once a status has returned it", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { autoPair: false } })
       const listener = record()

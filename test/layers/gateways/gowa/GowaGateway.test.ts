@@ -28,7 +28,7 @@ sendingFilesConformance(adapter, MediaKind.literals)
 loginConformance(adapter, { renews: true })
 passkeyConformance(adapter)
 
-// Files that GOWA has not downloaded by itself: it gets them from WhatsApp when it is asked.
+// Files that GOWA has not downloaded by itself: it gets them from WhatsApp on request.
 mediaConformance({
   ...adapter,
   name: "gowa without its own downloads",
@@ -48,7 +48,7 @@ describe("a gowa gateway", () => {
       assert.strictEqual(gateway.capabilities.liveEvents, "webhook")
     }))
 
-  it.live("does not believe that an account is connected because the list of slots says logged in", () =>
+  it.live("does not treat an account as connected because the list of slots says logged in", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2, autoPair: true } })
       core.disconnect(device)
@@ -68,7 +68,7 @@ describe("a gowa gateway", () => {
       assert.deepStrictEqual(status, { isConnected: false, isLoggedIn: true, jid: jid(device) })
     }))
 
-  it.live("has no slots where the list is null, and fails where it is none", () =>
+  it.live("has no slots if the list is null, and fails if it is no list", () =>
     Effect.gen(function*() {
       const { gateway } = yield* setup(adapter, { simulator: { devices: 1 } })
       assert.strictEqual((yield* gateway.statuses).size, 1)
@@ -82,7 +82,7 @@ describe("a gowa gateway", () => {
       assert.strictEqual((yield* Effect.flip(other.statuses))._tag, "GatewayUnavailable")
     }))
 
-  it.live("knows a slot that is paired and offline after a restart from one that was never paired", () =>
+  it.live("distinguishes a slot that is paired and offline after a restart from one that was never paired", () =>
     Effect.gen(function*() {
       const { device, gateway, simulator } = yield* setup(adapter, { simulator: { gowa: { pace: 1000 } } })
       yield* simulator.crash
@@ -93,7 +93,7 @@ describe("a gowa gateway", () => {
       )
     }))
 
-  it.live("asks once for a status, and again in the common way where the answer lacks the account", () =>
+  it.live("asks once for a status, and again in the general way if the answer lacks the account", () =>
     Effect.gen(function*() {
       const envelope = (results: object) => ({
         status: 200,
@@ -111,7 +111,7 @@ describe("a gowa gateway", () => {
       assert.deepStrictEqual(yield* gateway.status(target), usable)
     }))
 
-  it.live("starts a slot that is paired and offline, and leaves others as they are", () =>
+  it.live("starts a slot that is paired and offline, and leaves others unchanged", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2 } })
       core.disconnect(device)
@@ -127,7 +127,7 @@ describe("a gowa gateway", () => {
       assert.isFalse((yield* gateway.status(target)).isConnected)
     }))
 
-  it.live("gives no file while the account is offline and GOWA has not got it, and says why", () =>
+  it.live("returns no file while the account is offline and GOWA does not have it, and states why", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { gowa: { pace: 0, autoDownload: false } } })
       core.disconnect(device)
@@ -148,7 +148,7 @@ describe("a gowa gateway", () => {
       ])
     }).pipe(Effect.scoped))
 
-  it.live("leaves an operator's choice about certificates as it is", () =>
+  it.live("keeps an operator's choice about certificates", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter)
       const slot = asGowa(core).slotOf(device)
@@ -159,7 +159,7 @@ describe("a gowa gateway", () => {
       assert.strictEqual(yield* gateway.webhook.ensure(target, address), "unchanged")
     }))
 
-  it.live("says that a gateway before 8.10 cannot be told where to post", () =>
+  it.live("reports that a gateway before 8.10 cannot be given a webhook address", () =>
     Effect.gen(function*() {
       const old = yield* AnsweringServer.start({ status: 404, body: "Cannot GET /devices/sim-1/webhook" })
       const gateway = yield* adapter.make({ url: old.url })
@@ -170,7 +170,7 @@ describe("a gowa gateway", () => {
       assert.include(failure.message, "404 NOT_FOUND")
     }))
 
-  it.live("never asks to log in a slot, which would create it", () =>
+  it.live("never requests the login of a slot when asking for its status, which would create it", () =>
     Effect.gen(function*() {
       const answering = yield* AnsweringServer.start({ status: 200, body: "{\"code\":\"SUCCESS\",\"message\":\"\"}" })
       const gateway = yield* adapter.make({ url: answering.url })

@@ -1,4 +1,4 @@
-/** The link as devices have it: through the sessions that share it. */
+/** The link as devices use it: through the sessions that share it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schedule, Scope } from "effect"
 import * as GatewaySessions from "../../../../src/actors/gateway/GatewaySessions.ts"
@@ -16,7 +16,7 @@ const setupLink = Effect.fnUntraced(function*(options: Parameters<typeof setup>[
   return { ...bench, open, gowa: asGowa(bench.core) }
 })
 
-/** Two devices of it, and what each hears. */
+/** Two devices of it, and the events that each receives. */
 const setupPair = Effect.fnUntraced(function*(options: Parameters<typeof setup>[1] = {}) {
   const bench = yield* setupLink({ ...options, simulator: { devices: 2, ...options.simulator } })
   const [one, two] = [record(), record()]
@@ -45,7 +45,7 @@ describe("opening the link", () => {
       yield* proxy.connected
     }))
 
-  it.live("wrong credentials are auth, no slot says so, a closed port is the gateway being down", () =>
+  it.live("reports wrong credentials, a missing slot and a closed port as different failures", () =>
     Effect.gen(function*() {
       const { open, proxy, simulator } = yield* setupLink({ simulator: { auth: { user: "u", password: "p" } } })
       const wrong = yield* Effect.flip(open(target, record()))
@@ -61,7 +61,7 @@ describe("opening the link", () => {
       assert.notInclude(JSON.stringify(down), simulator.url)
     }))
 
-  it.live("a handshake that never completes is given up at its deadline, and one that is interrupted leaves nothing", () =>
+  it.live("aborts a handshake that never completes at its deadline, and leaves nothing of an interrupted one", () =>
     Effect.gen(function*() {
       const { core, open, proxy } = yield* setupLink({ gateway: { handshakeMillis: 60 } })
       core.applyFault({ kind: "hang" })
@@ -73,7 +73,7 @@ describe("opening the link", () => {
       assert.strictEqual(core.stats().sockets, 0)
     }))
 
-  it.live("needs no device of ours to have its slot, and authenticates the upgrade", () =>
+  it.live("does not need the slot of any device, and authenticates the upgrade", () =>
     Effect.gen(function*() {
       const auth = { user: "columba", password: "päss:word" }
       const { core, open } = yield* setupLink({
@@ -100,7 +100,7 @@ describe("an open link", () => {
       yield* proxy.drained
     }))
 
-  it.live("tells a logout to the device of the slot alone", () =>
+  it.live("passes a logout only to the device of the slot", () =>
     Effect.gen(function*() {
       const { core, one, two } = yield* setupPair()
       core.logOut(core.devices.get("sim-2")!)
@@ -118,7 +118,7 @@ describe("an open link", () => {
       assert.deepStrictEqual([one.events, two.events], [[{ _tag: "StatusHint" }], [{ _tag: "StatusHint" }]])
     }))
 
-  it.live("says that a passkey is wanted, and keeps what is secret of it to itself", () =>
+  it.live("reports that a passkey is requested, and does not reveal its secret parts", () =>
     Effect.gen(function*() {
       const { gowa, one, two } = yield* setupPair()
       const frames = [
@@ -137,7 +137,7 @@ describe("an open link", () => {
       assert.deepStrictEqual(two.events, [])
     }))
 
-  it.live("takes frames of slots that are not ours, unknown codes and junk without a word", () =>
+  it.live("ignores frames of unknown slots, unknown codes and malformed frames", () =>
     Effect.gen(function*() {
       const { core, gowa, one, two } = yield* setupPair()
       const foreign = { code: "DEVICE_LOGGED_OUT", message: "", result: { device_id: "somebody" } }
@@ -161,7 +161,7 @@ describe("an open link", () => {
       assert.deepStrictEqual([two.events, one.ends()], [[], 0])
     }))
 
-  it.live("is read without pause, whatever a device asks for: nobody waits at the hub", () =>
+  it.live("is read without pause, whatever a device asks for, since no other message waits at the hub", () =>
     Effect.gen(function*() {
       const { gowa, one, sessions } = yield* setupPair({ direct: true })
       assert.isFalse(sessions[0]!.pause())
@@ -181,7 +181,7 @@ describe("an open link", () => {
       [{ reset: true }, "upstreamDown"],
       [{}, "upstreamDown"]
     ] as const
-  )("dropped with %o is the end for all its devices, once, as %s", ([drop, kind]) =>
+  )("ends for all its devices, once, when dropped with %o, as %s", ([drop, kind]) =>
     Effect.gen(function*() {
       const { core, one, two, wheel } = yield* setupPair()
       core.applyFault({ kind: "drop", ...drop })
@@ -193,7 +193,7 @@ describe("an open link", () => {
       assert.strictEqual(wheel.size, 0)
     }))
 
-  it.live("that is half-open, or whose gateway froze, is found by its missing pongs", () =>
+  it.live("detects by missing pongs that it is half-open, or its gateway suspended", () =>
     Effect.gen(function*() {
       const { core, one } = yield* setupPair({ turn: 60 })
       core.applyFault({ kind: "half-open" })
@@ -201,7 +201,7 @@ describe("an open link", () => {
       assert.include(failure.detail, "no sign of life")
     }))
 
-  it.live("ends with the process of the gateway, and is opened anew once that is back", () =>
+  it.live("ends with the process of the gateway, and is opened again once that is back", () =>
     Effect.gen(function*() {
       const { core, one, open, simulator, two } = yield* setupPair()
       yield* simulator.crash

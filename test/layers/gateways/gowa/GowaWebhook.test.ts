@@ -1,4 +1,4 @@
-/** What the body of a webhook means, whatever is in it. */
+/** The meaning of a webhook's body, whatever it contains. */
 import { createHmac } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
@@ -60,8 +60,8 @@ const message = (change: object = {}) => ({
   ...change
 })
 
-describe("whose a webhook is", () => {
-  it("the slot says, and the account only where no slot is named", () => {
+describe("the device of a webhook", () => {
+  it("is found by the slot, and by the account only if no slot is named", () => {
     assert.deepInclude(take(envelope("message", message())), { _tag: "Accepted", deviceId: known.deviceId })
     assert.deepStrictEqual(take(envelope("message", message(), { session_id: "other" })), {
       _tag: "UnknownSlot",
@@ -74,7 +74,7 @@ describe("whose a webhook is", () => {
     assert.deepInclude(take(nameless), { _tag: "Accepted" }, "the address of the webhook names the device")
   })
 
-  it("the account that it names is learnt, and tells own reads from those of others", () => {
+  it("learns the account that the webhook names, which distinguishes its own reads from those of others", () => {
     const read = { ids: ["3EB0A1"], chat_id: peer, from: own, receipt_type: "read" }
     const result = take(envelope("message.ack", read), unpaired)
     assert.isNull(ofKind(draftsOf(result)[0], "message.ack").data.messageId)
@@ -85,10 +85,10 @@ describe("whose a webhook is", () => {
   })
 })
 
-describe("what a webhook says", () => {
+describe("the content of a webhook", () => {
   const [draft] = draftsOf(take(envelope("message", message())))
 
-  it("of an ack has its time beside the payload", () => {
+  it("with an ack has its time next to the payload", () => {
     const ack = envelope("message.ack", { ids: ["A"], chat_id: peer, from: peer, receipt_type: "delivered" }, {
       timestamp: "2026-08-22T10:00:05Z"
     })
@@ -96,7 +96,7 @@ describe("what a webhook says", () => {
     assert.strictEqual(draft!.occurredAt, "2026-08-22T10:00:00Z")
   })
 
-  it("of a file is its kind, caption and name, and no more than is told", () => {
+  it("with a file has its kind, caption and name, and no more than is given", () => {
     const mediaOf = (content: object) =>
       ofKind(draftsOf(take(envelope("message", message({ body: undefined, ...content }))))[0], "message.received").data
         .media
@@ -114,7 +114,7 @@ describe("what a webhook says", () => {
     assert.isUndefined(mediaOf({ image: null }))
   })
 
-  it("of a reaction or a call is recognised by what a history can tell too", () => {
+  it("with a reaction or a call is identified by fields that a history has too", () => {
     const reaction = (change: object) =>
       keyOf(
         draftsOf(take(envelope("message.reaction", {
@@ -132,12 +132,12 @@ describe("what a webhook says", () => {
     assert.notStrictEqual(call({ call_id: "5F2B" }), call({}))
   })
 
-  it("joins the two spellings of an account where it has both", () => {
+  it("joins the two spellings of an account if it has both", () => {
     const [hidden] = draftsOf(take(envelope("message", message({ from_lid: "99887766@lid" }))))
     assert.deepStrictEqual(hidden!.aliases, [{ lid: "99887766@lid", jid: peer }])
   })
 
-  it("beyond all bounds is kept as a reject", () => {
+  it("that is far too large is kept as a reject", () => {
     const deep = `{"event":"message","session_id":"tenant-7","payload":{"id":"X","v":${"[".repeat(5000)}${
       "]".repeat(5000)
     }}}`
@@ -161,7 +161,7 @@ describe("any body", () => {
     }
   }
 
-  it("that is signed gives events that can be written, and never throws", () => {
+  it("that is signed gives events that can be stored, and never throws", () => {
     fc.assert(fc.property(fc.json(), (text) => writable(take(text))), propertyLimits(500))
     fc.assert(fc.property(anyText, (text) => writable(take(text))), propertyLimits(500))
     const events = [
@@ -182,7 +182,7 @@ describe("any body", () => {
     )
   })
 
-  it("with one field of another type is never taken for something else", () => {
+  it("with one field of another type is never decoded as something else", () => {
     const samples = makeSamples(own, now).map(({ event, payload }) => ({ event, payload }))
     fc.assert(
       fc.property(fc.constantFrom(...samples), fc.jsonValue(), fc.nat(), ({ event, payload }, value, pick) => {

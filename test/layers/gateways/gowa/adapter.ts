@@ -5,7 +5,7 @@ import { type Adapter, enveloped } from "../../../conformance/gateway/harness.ts
 
 const simulator = { dialect: "gowa", gowa: { pace: 0 } } as const
 
-/** The adapter against a GOWA whose own waits are over at once. */
+/** The adapter against a GOWA that has no delays of its own. */
 export const adapter: Adapter<GowaGateway.GowaGateway> = {
   name: "gowa",
   make: ({ password, ...options }) =>

@@ -1,4 +1,4 @@
-/** From GOWA to the log: what it posts is committed once, however it comes, and its silences are seen. */
+/** From GOWA to the log: its posts are committed once, however they come, and its outages are noticed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
@@ -32,21 +32,21 @@ const setup = Effect.fnUntraced(function*(options: SimulatedGateway.SimulatorOpt
     "the slot's webhook is set",
     Effect.sync(() => gowa.slotOf(device).webhook.webhook_url.includes(`device=${id}`))
   )
-  /** Everything that GOWA has posted is settled: taken, or given up. */
+  /** Everything that GOWA has posted is settled: accepted, or abandoned. */
   const settled = until("nothing is being posted", Effect.sync(() => gowa.webhooks.pending === 0))
   const emit = (count: number) =>
     Effect.callback<void>((resume) => void simulator.core.emit({ count }, () => resume(Effect.void)))
   return { ...simulator, gowa, device, server, start, id, posting, settled, emit }
 })
 
-/** The ids by which the ledger names what each event of the log tells of. */
+/** The ids in the ledger of the events in the log. */
 const waIdsOf = (logged: ReadonlyArray<RealGateway.Logged>): ReadonlyArray<string> =>
   logged.flatMap(({ data, kind }) => kind.startsWith("message.") ? [data.waId as string] : [])
 
-describe("what GOWA posts", () => {
-  it.live("is in the log, each event once, whatever order and how often it comes in", () =>
+describe("posts of GOWA", () => {
+  it.live("are in the log, each event once, in any order and however often repeated", () =>
     Effect.gen(function*() {
-      // It gives up nothing here, however long a machine with other work needs for all that is posted at once.
+      // It abandons nothing here, however long a busy machine needs for all that is posted at once.
       const { core, emit, gowa, posting, server, settled } = yield* setup({ gowa: { pace: 0, webhookPace: 10 } })
       yield* posting
       core.applyFault({ kind: "duplicate", copies: 3, probability: 0.2 })
@@ -55,7 +55,7 @@ describe("what GOWA posts", () => {
       core.clearFaults()
       yield* settled
       assert.deepStrictEqual([gowa.webhooks.dropped, gowa.webhooks.delivered > 200], [0, true])
-      // A reading of the history may be there before a webhook that is held back.
+      // A reading of the history may be there before a delayed webhook.
       const logged = (yield* server.logged).filter(({ via }) => via === "webhook" || via === "backfill")
       const ids = new Set(waIdsOf(logged))
       for (const { event, id, ids: several } of core.ledger.entries()) {
@@ -69,7 +69,7 @@ describe("what GOWA posts", () => {
       assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
     }))
 
-  it.live("is taken while GOWA answers no question, and its device stays online meanwhile", () =>
+  it.live("are accepted while GOWA answers no question, and its device stays online meanwhile", () =>
     Effect.gen(function*() {
       const { core, device, id, posting, server, settled } = yield* setup()
       yield* posting
@@ -86,7 +86,7 @@ describe("what GOWA posts", () => {
       assert.strictEqual(yield* server.state(id), "Online")
     }))
 
-  it.live("while we are away for a moment comes with its next try, and is not lost", () =>
+  it.live("during a short outage of Columba arrive with the next try, and are not lost", () =>
     Effect.gen(function*() {
       const { emit, gowa, posting, server, settled, start } = yield* setup({ gowa: { pace: 0, webhookPace: 0.5 } })
       yield* posting
@@ -99,7 +99,7 @@ describe("what GOWA posts", () => {
       assert.isAtLeast(waIdsOf(yield* again.logged).length, 15)
     }))
 
-  it.live("and gives up while we are away comes from its history, and the gap says so", () =>
+  it.live("that GOWA abandons during an outage come from its history, and the gap shows it", () =>
     Effect.gen(function*() {
       const { device, emit, gowa, id, posting, server, settled, start } = yield* setup({
         gowa: { pace: 0, webhookPace: 0.01 }
@@ -111,7 +111,7 @@ describe("what GOWA posts", () => {
       assert.isAtLeast(gowa.webhooks.dropped, 80)
       const again = yield* start
       yield* again.become(id, "Online")
-      // What GOWA keeps: not what was revoked, nor messages of which it tells nothing.
+      // The messages that GOWA keeps: not revoked ones, nor those that it does not report.
       const rows = device.history.filter(({ content, media_type }) => content !== "" || media_type !== "")
       assert.isAbove(rows.length, 20)
       yield* until(
@@ -127,7 +127,7 @@ describe("what GOWA posts", () => {
       assert.include(closed?.data.detail, "acks")
     }))
 
-  it.live("of other kinds is kept as the gateway's own events, and a reject once however often it is posted", () =>
+  it.live("of other kinds are kept as the gateway's own events, and a reject once however often it is posted", () =>
     Effect.gen(function*() {
       const { core, device, gowa, posting, server, settled } = yield* setup()
       yield* posting
@@ -145,7 +145,7 @@ describe("what GOWA posts", () => {
 })
 
 describe("a device on GOWA", () => {
-  it.live("is logged out and online again as its account is, by the news of the link", () =>
+  it.live("is logged out and online again as its account is, by the events of the link", () =>
     Effect.gen(function*() {
       const { core, device, id, server } = yield* setup()
       core.logOut(device)
@@ -154,7 +154,7 @@ describe("a device on GOWA", () => {
       yield* server.become(id, "Online")
     }))
 
-  it.live("is reconnected at GOWA where that has left it offline", () =>
+  it.live("is reconnected at GOWA if GOWA has left it offline", () =>
     Effect.gen(function*() {
       // GOWA's own reconnects take an hour here.
       const { crash, device, id, revive, server } = yield* setup({ gowa: { pace: 2000 } })
@@ -166,7 +166,7 @@ describe("a device on GOWA", () => {
       assert.isTrue(device.connected)
     }))
 
-  it.live("comes back after the end of GOWA's process, with all others of it as one incident", () =>
+  it.live("reconnects after the end of GOWA's process, with all others of it as one incident", () =>
     Effect.gen(function*() {
       const { core, crash, id, revive, server } = yield* setup()
       const others = yield* Effect.forEach(["tenant-8", "tenant-9"], server.register)

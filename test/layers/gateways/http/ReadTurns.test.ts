@@ -5,7 +5,7 @@ import { ReadTurns } from "../../../../src/layers/gateways/http/ReadTurns.ts"
 const makeLoop = () => {
   const loop = { time: 1000, due: [] as Array<() => void> }
   const turns = new ReadTurns({ now: () => loop.time, later: (turn) => loop.due.push(turn) })
-  /** A chunk that takes so long, if it may be read. */
+  /** A chunk that takes this long, if it may be read. */
   const read = (millis: number): boolean => {
     if (!turns.begin()) return false
     loop.time += millis
@@ -36,7 +36,7 @@ describe("turns of reading", () => {
     assert.deepStrictEqual(loop.due, [])
   })
 
-  it("serves who waits in order, a slice per turn, and lets nobody overtake", () => {
+  it("serves waiting connections in order, a slice per turn, and lets none overtake", () => {
     const { loop, read, turn, turns } = makeLoop()
     const served: Array<string> = []
     const reader = (name: string, chunks: number) => {

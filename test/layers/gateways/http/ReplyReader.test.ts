@@ -40,7 +40,7 @@ describe("an answer", () => {
   const framing = fc.constantFrom("length", "chunked", "until-end")
   const interim = fc.constantFrom("", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
 
-  it("is read the same in whatever pieces it comes", () => {
+  it("is read the same in whatever pieces it arrives", () => {
     fc.assert(
       fc.property(parts, framing, interim, fc.array(fc.nat(2000), { maxLength: 12 }), (texts, kind, first, cuts) => {
         const text = texts.join("")
@@ -130,7 +130,7 @@ describe("an answer", () => {
     }
   })
 
-  it("leaves the connection to others only where nothing speaks against it", () => {
+  it("leaves the connection reusable only if nothing forbids it", () => {
     const reusable = (head: string, body = "") => read(reply(head, body)).reusable
     assert.isTrue(reusable("HTTP/1.1 204 No Content"))
     assert.isTrue(reusable("HTTP/1.1 200 OK\ncontent-length: 1", "x"))
@@ -144,7 +144,7 @@ describe("an answer", () => {
     assert.strictEqual(read([Buffer.from("HTTP/1.1 200")], { ends: true }).state, "head")
   })
 
-  it("that changes the protocol ends with its head, and what follows is kept as it is", () => {
+  it("that changes the protocol ends with its head, and the following bytes are kept unchanged", () => {
     const head = "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nX: a\nx: b"
     const reader = new ReplyReader(10)
     for (const piece of reply(head, "\x81\x01x")) reader.read(piece)

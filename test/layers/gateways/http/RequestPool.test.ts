@@ -10,11 +10,11 @@ interface Server {
   /** Connections so far, and those that are open. */
   readonly made: Array<net.Socket>
   readonly open: Set<net.Socket>
-  /** Waits until so many requests have come in all. */
+  /** Waits until this many requests have come in total. */
   readonly asked: (count: number) => Effect.Effect<void>
 }
 
-/** A server that is told of each request with its connection; requests come one at a time on a connection. */
+/** A server that reports each request with its connection; requests come one at a time on a connection. */
 const serve = (onRequest: (socket: net.Socket, text: string) => void): Effect.Effect<Server, never, Scope.Scope> =>
   Effect.gen(function*() {
     const made: Array<net.Socket> = []
@@ -72,7 +72,7 @@ const answer = (socket: net.Socket, text: string, head = "HTTP/1.1 200 OK"): voi
 }
 
 describe("requests to one gateway", () => {
-  it.live("share connections, and no more than there may be", () =>
+  it.live("share connections, up to the maximum", () =>
     Effect.gen(function*() {
       const server = yield* serve((socket, text) => answer(socket, text.split(" ")[1]!))
       const pool = server.pool({ connectionsMax: 2 })
@@ -84,16 +84,16 @@ describe("requests to one gateway", () => {
       assert.strictEqual(server.made.length, 2)
     }))
 
-  it.live("send their headers a byte per character and their body in UTF-8", () =>
+  it.live("send their headers one byte per character and their body in UTF-8", () =>
     Effect.gen(function*() {
       const server = yield* serve((socket, text) => answer(socket, text.slice(text.indexOf("x-key"))))
       const head = "POST / HTTP/1.1\r\nhost: x\r\nx-key: \u00fc\r\n\r\n"
       const answered = yield* ask(server.pool(), "/", { head, body: "\u00fc" })
-      // The answer repeats the bytes and is read as UTF-8, of which the header's byte is none.
+      // The answer repeats the bytes and is read as UTF-8, in which the header's byte is invalid.
       assert.strictEqual(answered, "200 x-key: \ufffd\r\n\r\n\u00fc")
     }))
 
-  it.live("do not use a connection again that the server closes, or that it could soon close", () =>
+  it.live("do not reuse a connection that the server closes, or that it could soon close", () =>
     Effect.gen(function*() {
       for (const header of ["connection: close", "keep-alive: timeout=1"]) {
         const server = yield* serve((socket) => answer(socket, "a", `HTTP/1.1 200 OK\r\n${header}`))
@@ -104,7 +104,7 @@ describe("requests to one gateway", () => {
       }
     }))
 
-  it.live("that meet a kept connection which is closed in that moment are sent once more, unless they change something", () =>
+  it.live("on a kept connection that is closed at that moment are sent once more, unless they change something", () =>
     Effect.gen(function*() {
       let answered = 0
       const server = yield* serve((socket) => answered++ === 0 ? answer(socket, "a") : socket.destroy())
@@ -119,7 +119,7 @@ describe("requests to one gateway", () => {
       assert.strictEqual(server.made.length, 3)
     }))
 
-  it.live("that are withdrawn leave their place to the next one, and never hear of it again", () =>
+  it.live("that are withdrawn free their place for the next one, and never get an answer", () =>
     Effect.gen(function*() {
       const server = yield* serve((socket, text) => {
         if (text.includes("/last")) answer(socket, "b")
@@ -133,7 +133,7 @@ describe("requests to one gateway", () => {
       assert.strictEqual(server.made.length, 2)
     }))
 
-  it.live("an answer that nobody asked for closes its connection", () =>
+  it.live("close a connection on which an unrequested answer arrives", () =>
     Effect.gen(function*() {
       const server = yield* serve((socket) => answer(socket, "a"))
       const pool = server.pool()
@@ -147,7 +147,7 @@ describe("requests to one gateway", () => {
       assert.strictEqual(yield* ask(pool, "/2"), "200 a")
     }))
 
-  it.live("that are open when the gateway is let go of fail at once, and nothing stays open", () =>
+  it.live("fail at once when the gateway is released, and nothing stays open", () =>
     Effect.gen(function*() {
       const server = yield* serve(() => {})
       const pool = server.pool({ connectionsMax: 1 })
@@ -160,7 +160,7 @@ describe("requests to one gateway", () => {
       assert.match(yield* Effect.flip(ask(pool, "/3")), /not used any more/)
     }))
 
-  it.live("are told apart: cut off, no HTTP, nobody there", () =>
+  it.live("distinguish a broken answer, an answer that is no HTTP, and no server", () =>
     Effect.gen(function*() {
       const broken = yield* serve((socket) => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nx"))
       assert.strictEqual(yield* Effect.flip(ask(broken.pool(), "/")), "its answer broke off")

@@ -85,13 +85,13 @@ describe("a message id", () => {
     assert.deepStrictEqual(readMessageRef({ _serialized: text }), expected)
   })
 
-  it("that is none says nothing", () => {
+  it("that is invalid gives nothing", () => {
     for (const value of ["", null, undefined, 7, {}, [], "true_628@c.us_"]) assert.isNull(readMessageRef(value))
   })
 })
 
 describe("a message", () => {
-  it("becomes message.received with the identity that repeats are recognised by", () => {
+  it("becomes message.received with the identity by which repeats are recognised", () => {
     const draft = decodeDraft(any({ source: "app", _data: { pushName: "Ayu" } }))
     assert.strictEqual(draft.kind, "message.received")
     assert.strictEqual(draft.occurredAt, "2026-08-22T10:00:00.000Z")
@@ -121,7 +121,7 @@ describe("a message", () => {
     assert.deepStrictEqual(drafts.map(({ via }) => via), ["live", "live", "webhook", "backfill"])
   })
 
-  it("of our own is message.sent, wherever the engine puts the account, and says how far it was delivered", () => {
+  it("that the account sent is message.sent, wherever the engine puts the account, with its delivery status", () => {
     const id = `true_${peerHere}_3EB0BB`
     for (const from of ["6281234567890@c.us", peerHere]) {
       const [sent, ack] = draftsOf(decode(any({ id, from, to: peerHere, fromMe: true, ack: 1, ackName: "SERVER" })))
@@ -133,7 +133,7 @@ describe("a message", () => {
     assert.strictEqual(draftsOf(decode(any({ id, fromMe: true, ack: 0, ackName: "PENDING" }))).length, 1)
   })
 
-  it("of our own names the chat by its id where the rest is missing", () => {
+  it("that the account sent takes the chat from its id if the rest is missing", () => {
     const { chat } = messageIn(
       decodeDraft(any({ id: `true_${peerHere}_X`, from: null, to: null, fromMe: undefined, ack: 0 }))
     )
@@ -158,7 +158,7 @@ describe("a message", () => {
     assert.strictEqual(messageIn(decodeDraft(any({ id: `false_${group}_3EB0CC`, from: group }))).sender, "")
   })
 
-  it("keeps seconds with fractions, seconds as text, and takes the envelope's time where it has none", () => {
+  it("keeps fractions of seconds and seconds as text, and takes the envelope's time if it has none", () => {
     const timeOf = (payload: Record<string, unknown>) => decodeDraft(any(payload)).occurredAt
     assert.strictEqual(timeOf({ timestamp: seconds + 0.5 }), "2026-08-22T10:00:00.500Z")
     assert.strictEqual(timeOf({ timestamp: String(seconds) }), "2026-08-22T10:00:00.000Z")
@@ -215,13 +215,13 @@ describe("hidden ids", () => {
     return only(draftsOf(decodeFrame(text, { target, now, findPhone: (one) => known[one] ?? null })))
   }
 
-  it("stay as they are while no phone number is known", () => {
+  it("stay unchanged while no phone number is known", () => {
     const draft = spelled({ id: `false_${lid}_A`, from: lid })
     assert.strictEqual(messageIn(draft).chat, lid)
     assert.deepStrictEqual(draft.aliases, [])
   })
 
-  it("become the phone number that the gateway has told, and the pair is kept", () => {
+  it("become the phone number that the gateway has returned, and the pair is kept", () => {
     const draft = spelled({ id: `false_${lid}_A`, from: lid }, { [lid]: peer })
     assert.deepStrictEqual([messageIn(draft).chat, messageIn(draft).sender], [peer, peer])
     assert.deepStrictEqual(draft.aliases, [{ lid, jid: peer }])
@@ -235,7 +235,7 @@ describe("hidden ids", () => {
     assert.deepStrictEqual([messageIn(inGroup).sender, inGroup.aliases], [peer, [{ lid, jid: peer }]])
   })
 
-  it("are joined with no address of a message of our own or of an ack, where engines differ in what stands where", () => {
+  it("are not joined with an address of an own message or an ack, whose fields differ between engines", () => {
     const mine = spelled({ id: `true_${lid}_A`, from: lid, to: peerHere, fromMe: true, ack: 0 })
     assert.deepStrictEqual([messageIn(mine).chat, mine.aliases], [lid, []])
     for (const [id, from, to] of [[`true_${lid}_A`, lid, "6281234567890@c.us"], [`false_${lid}_A`, peerHere, lid]]) {
@@ -246,7 +246,7 @@ describe("hidden ids", () => {
     assert.deepStrictEqual([messageIn(self).chat, self.aliases], [lid, []])
   })
 
-  it("of the account itself are known from the envelope", () => {
+  it("of the account itself are taken from the envelope", () => {
     const mine = "111222333@lid"
     const me = { id: "6281234567890@c.us", lid: mine }
     const draft = spelled({ id: `false_${group}_A_${mine}`, from: group, participant: mine }, {}, { me })
@@ -273,12 +273,12 @@ describe("an acknowledgement", () => {
     }
   )
 
-  it("is read by its name where the number is missing, and kept as it is where neither is known", () => {
+  it("is read by its name if the number is missing, and kept unchanged if neither is known", () => {
     assert.strictEqual(dataOf(ack({ ackName: "PLAYED" })).status, "played")
     assert.strictEqual(ack({ ack: 9, ackName: "TELEPATHY" }).kind, "gateway.message.ack")
   })
 
-  it("of a message of somebody else is the account's own reading, and concerns no message of ours", () => {
+  it("of a message of somebody else is a read by the account, and changes no sent message", () => {
     const draft = ack({ id: `false_${peerHere}_3EB0`, fromMe: false, ack: 3 })
     const { messageId, participant } = dataOf(draft)
     assert.deepStrictEqual([messageId, participant, draft.identity?.fromMe], [null, own, false])
@@ -294,7 +294,7 @@ describe("an acknowledgement", () => {
     assert.isNull(dataOf(ack({ id, from: group, participant: "6281234567890@c.us", ack: 2 })).participant)
   })
 
-  it("out of the history is the same event as the live one", () => {
+  it("from the history is the same event as the live one", () => {
     const row = message({ id: `true_${peerHere}_3EB0`, from: "6281234567890@c.us", to: peerHere, fromMe: true, ack: 3 })
     const [, read] = draftsOf(decodeRow(row, reading))
     assert.strictEqual(keyOf(read!), keyOf(ack({ ack: 3 })))
@@ -302,10 +302,10 @@ describe("an acknowledgement", () => {
   })
 })
 
-describe("what is done to a message", () => {
+describe("an action on a message", () => {
   const dataOf = (draft: EventDraft) => ofKind(draft, "message.reaction", "message.edited", "message.revoked").data
 
-  it("a reaction names the message by its raw id; an empty one takes it back", () => {
+  it("that is a reaction names the message by its raw id; an empty one removes it", () => {
     const react = (text: string) =>
       decodeDraft(frame("message.reaction", {
         ...message({ body: "" }),
@@ -316,7 +316,7 @@ describe("what is done to a message", () => {
     assert.strictEqual(dataOf(react("")).body, "")
   })
 
-  it("an edit has the new text and an id of its own", () => {
+  it("that is an edit has the new text and its own id", () => {
     const draft = decodeDraft(frame("message.edited", message({ body: "hello there", editedMessageId: "TARGET" })))
     const { body, targetWaId, waId } = dataOf(draft)
     assert.deepStrictEqual([draft.kind, waId, targetWaId, body], [
@@ -327,7 +327,7 @@ describe("what is done to a message", () => {
     ])
   })
 
-  it("a revocation is placed by the message before or after it, and stands without a chat where neither is given", () => {
+  it("that is a revocation takes its place from the message before or after it, and has no chat if neither is given", () => {
     const revoke = (rest: Record<string, unknown>) =>
       decodeDraft(frame("message.revoked", { revokedMessageId: "TARGET", ...rest }))
     for (const rest of [{ before: message(), after: null }, { after: message() }]) {
@@ -339,7 +339,7 @@ describe("what is done to a message", () => {
     assert.strictEqual(dataOf(revoke({ revokedMessageId: `false_${peerHere}_TARGET` })).chat, peer)
   })
 
-  it("without its target it cannot be read, and is kept", () => {
+  it("without its target cannot be decoded, and is kept", () => {
     for (const event of ["message.reaction", "message.edited"]) {
       assert.strictEqual(ofKind(decodeDraft(frame(event, message())), "frame.rejected").data.reason, "unreadable")
     }
@@ -369,7 +369,7 @@ describe("the status of a session", () => {
   })
 })
 
-describe("events that we have no kind for", () => {
+describe("unknown events", () => {
   it.each([
     "message.waiting",
     "chat.archive",
@@ -390,7 +390,7 @@ describe("events that we have no kind for", () => {
     assert.strictEqual(keyOf(only(draftsOf(decodeBody(text, parseEnvelope(text), reading)))), keyOf(draft))
   })
 
-  it("without an id of the event are recognised by their text where that may come again", () => {
+  it("without an id of the event are recognised by their text if that may be repeated", () => {
     const text = JSON.stringify(frame("call.received", { id: "CALL1" }, { id: undefined }))
     assert.isNull(decodeDraft(text).identity)
     const body = () => only(draftsOf(decodeBody(text, parseEnvelope(text), reading)))
@@ -403,7 +403,7 @@ describe("events that we have no kind for", () => {
   })
 })
 
-describe("what cannot be read", () => {
+describe("an undecodable frame", () => {
   it.each([
     ["no json", "hello?", "not-json"],
     ["no object", "[1]", "not-an-event"],
@@ -416,7 +416,7 @@ describe("what cannot be read", () => {
     assert.strictEqual(ofKind(decodeDraft(value), "frame.rejected").data.reason, reason)
   })
 
-  it("out of the history or a webhook is one event however often it comes", () => {
+  it("from the history or a webhook is one event however often it is repeated", () => {
     const row = { nonsense: true }
     const one = only(draftsOf(decodeRow(row, reading)))
     const again = only(draftsOf(decodeRow(row, { ...reading, now: now + 1 })))

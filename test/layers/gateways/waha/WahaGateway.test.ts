@@ -12,7 +12,7 @@ import { sendingFilesConformance } from "../../../conformance/gateway/sendingFil
 import { historyConformance } from "../../../conformance/gateway/history.ts"
 import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
 
-/** The suite compares identities by their spelling, so the simulator uses one; what hidden ids do is tested elsewhere. */
+/** The suite compares identities by their spelling, so the simulator uses one; hidden ids are tested elsewhere. */
 const waha: WahaOptions = { waitMillis: 100, hiddenIds: false }
 
 const adapter: SessionAdapter & Adapter<WahaGateway.WahaGateway> = {
@@ -60,7 +60,7 @@ for (const engine of ["GOWS", "NOWEB", "WEBJS"] as const) {
   }, { offline: "SendRefused not-connected", recipients: [] })
 }
 
-// Chat by chat, where the engine has no feed over all chats.
+// Chat by chat, if the engine has no feed over all chats.
 historyConformance({
   ...adapter,
   name: "waha with WEBJS",

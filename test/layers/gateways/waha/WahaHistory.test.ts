@@ -1,4 +1,4 @@
-/** What the history of a WAHA session gives, beside what every history keeps: acks, hidden ids, and servers that differ. */
+/** The history of a WAHA session, beyond the contract of every history: acks, hidden ids, and servers that differ. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { EventDraft } from "../../../../src/domain/Event.ts"
@@ -55,7 +55,7 @@ const isMessages = (path: string) => path.endsWith("/messages")
 const json = (value: unknown, status = 200): AnsweringServer.Answer => ({ status, body: JSON.stringify(value) })
 
 describe("the history of a WAHA session", () => {
-  it.live("says how far each message of our own was delivered", () =>
+  it.live("returns the delivery status of each message that the account sent", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup()
       const own = { is_from_me: true, from: device.jid }
@@ -73,7 +73,7 @@ describe("the history of a WAHA session", () => {
       assert.deepStrictEqual(gateway.history.covers, new Set(["messages", "other-messages", "acks"]))
     }))
 
-  it.live("says under which hidden id a message may be in the log that came while the server told no numbers", () =>
+  it.live("names the hidden id of a message that may have been logged while the server returned no numbers", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup()
       const listener = record()
@@ -97,7 +97,7 @@ describe("the history of a WAHA session", () => {
       }
     }))
 
-  it.live("asks for the hidden ids of its senders, since a frame may come later than its row and while the server tells nothing", () =>
+  it.live("asks for the hidden ids of its senders, since a frame may come later than its row, while the server returns none", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup()
       const lid = "99887766554433@lid"
@@ -126,7 +126,7 @@ describe("the history of a WAHA session", () => {
       assert.strictEqual(asked(), before)
     }))
 
-  it.live("is not read while the server does not tell who a hidden id is, because the log may have its phone number", () =>
+  it.live("is not read while the server does not resolve a hidden id, because the log may have its phone number", () =>
     Effect.gen(function*() {
       const lid = "99887766554433@lid"
       const rows = [row("A", { id: `false_${lid}_A`, from: lid })]
@@ -144,12 +144,12 @@ describe("the history of a WAHA session", () => {
       lids.answer = json({ lid, pn: "628999000111@c.us" })
       const [draft] = (yield* readAll(gateway)).drafts
       assert.strictEqual(ofKind(draft!, "message.received").data.chat, peer)
-      // A definite answer, also that there is no such number or question, is not waited for.
+      // A definite answer, also that there is no such number or question, ends the wait.
       lids.answer = json({ message: "Not Found" }, 404)
       assert.lengthOf((yield* readAll(yield* makeGateway(server.url))).drafts, 1)
     }))
 
-  it.live("is absent for a session whose engine keeps no messages, whichever way it is asked for them", () =>
+  it.live("is absent for a session whose engine keeps no messages, whichever way it is requested", () =>
     Effect.gen(function*() {
       const message =
         "Enable NOWEB store \"config.noweb.store.enabled=True\" and \"config.noweb.store.full_sync=True\" when " +
@@ -167,7 +167,7 @@ describe("the history of a WAHA session", () => {
       }
     }))
 
-  it.live("joins hidden ids with the phone numbers that the server tells", () =>
+  it.live("joins hidden ids with the phone numbers that the server returns", () =>
     Effect.gen(function*() {
       const lid = "99887766554433@lid"
       const rows = [row("A", { id: `false_${lid}_A`, from: lid }), row("B", { id: `false_8@lid_B`, from: "8@lid" })]
@@ -188,7 +188,7 @@ describe("the history of a WAHA session", () => {
       assert.strictEqual(asked.length, 2, "each is asked for once")
     }))
 
-  it.live("is asked for by seconds, both ends included, and without files", () =>
+  it.live("is requested by seconds, both ends included, and without files", () =>
     Effect.gen(function*() {
       const server = yield* serve(() => null)
       yield* readAll(yield* makeGateway(server.url))
@@ -203,7 +203,7 @@ describe("the history of a WAHA session", () => {
       })
     }))
 
-  it.live("goes on after a short page, and ends with an empty one", () =>
+  it.live("continues after a short page, and ends with an empty one", () =>
     Effect.gen(function*() {
       const pages = [[row("A"), row("B")], [row("C")], []]
       const server = yield* serve((_, path) => isMessages(path) ? json(pages.shift() ?? []) : null)
@@ -212,7 +212,7 @@ describe("the history of a WAHA session", () => {
       const offsets = server.asked.filter((path) => path.includes("/messages")).map((path) =>
         /offset=(\d+)/.exec(path)?.[1]
       )
-      // By the limit, less what is read twice in case rows vanish.
+      // By the limit, less the overlap that is read twice in case rows are deleted.
       assert.deepStrictEqual(offsets, ["0", "80", "160"])
     }))
 
@@ -225,7 +225,7 @@ describe("the history of a WAHA session", () => {
       assert.deepStrictEqual(waIds((yield* readAll(yield* makeGateway(server.url))).drafts), ["A", "B", "C"])
     }))
 
-  it.live("of a server that ignores the window gives only what is in it", () =>
+  it.live("from a server that ignores the window contains only rows of the window", () =>
     Effect.gen(function*() {
       const rows = [row("OLD", { timestamp: seconds - 7200 }), row("A"), row("NEW", { timestamp: seconds + 7200 })]
       const server = yield* serve((query, path) =>
@@ -234,7 +234,7 @@ describe("the history of a WAHA session", () => {
       assert.deepStrictEqual(waIds((yield* readAll(yield* makeGateway(server.url))).drafts), ["A"])
     }))
 
-  it.live("that does not end is given up", () =>
+  it.live("that does not end is aborted", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, path) => isMessages(path) ? json([row("A")]) : null)
       const gateway = yield* makeGateway(server.url)
@@ -244,7 +244,7 @@ describe("the history of a WAHA session", () => {
     }))
 
   it.live(
-    "is read in smaller pieces where a page is too large, and a row that is too large is kept as a reject",
+    "is read in smaller pages if a page is too large, and a row that is too large is kept as a reject",
     () =>
       Effect.gen(function*() {
         const all = Array.from({ length: 25 }, (_, index) => row(`R${index}`))
@@ -268,7 +268,7 @@ describe("the history of a WAHA session", () => {
       })
   )
 
-  it.live("is read chat by chat where the server has no feed over all chats and does not name its engine", () =>
+  it.live("is read chat by chat if the server has no feed over all chats and does not name its engine", () =>
     Effect.gen(function*() {
       const server = yield* serve((query, path) => {
         if (path === "/api/sim-1/chats/all/messages") {
@@ -309,7 +309,7 @@ describe("the history of a WAHA session", () => {
       assert.deepStrictEqual(new Set(waIds(drafts)), new Set(all.map((_, number) => `M${number}`)))
     }))
 
-  it.live("of a session that does not work is no empty history", () =>
+  it.live("of a session that does not work is not an empty history", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup()
       core.logOut(device)

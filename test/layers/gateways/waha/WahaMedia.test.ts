@@ -1,4 +1,4 @@
-/** The files of messages: where they are fetched, and what becomes of those that the server has deleted. */
+/** The files of messages: where they are fetched, and what happens if the server has deleted them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { MessageData } from "../../../../src/domain/EventData.ts"
@@ -45,13 +45,13 @@ describe("the file of a WAHA message", () => {
       })
     }))
 
-  it.live("has the name that its sender gave it", () =>
+  it.live("has the sender's file name", () =>
     Effect.gen(function*() {
       const { gateway, message } = yield* heardMessage({ now: Date.UTC(2026, 7, 22) }, { document: {} })
       assert.strictEqual((yield* read(gateway, message)).fileName, "Invoice.pdf")
     }))
 
-  it.live("is downloaded again once the server has deleted it, and gone with the message", () =>
+  it.live("is downloaded again once the server has deleted it, and missing once the message is deleted", () =>
     Effect.gen(function*() {
       const clock = { now: Date.UTC(2026, 7, 22) }
       const { core, device, gateway, message, waha } = yield* heardMessage(clock, picture)
@@ -68,7 +68,7 @@ describe("the file of a WAHA message", () => {
       assert.deepInclude(gone as object, { _tag: "MediaUnavailable", reason: "gone" })
     }))
 
-  it.live("is asked of no other host and no other path", () =>
+  it.live("is requested from no other host and no other path", () =>
     Effect.gen(function*() {
       const { gateway, message, waha } = yield* heardMessage({ now: Date.UTC(2026, 7, 22) }, picture)
       for (
@@ -90,7 +90,7 @@ describe("the file of a WAHA message", () => {
       }
     }))
 
-  it.live("is none where the message has none", () =>
+  it.live("is missing if the message has none", () =>
     Effect.gen(function*() {
       const { gateway, message } = yield* heardMessage({ now: Date.UTC(2026, 7, 22) }, {})
       const none = yield* Effect.flip(read(gateway, message))

@@ -1,4 +1,4 @@
-/** Sessions of a WAHA server: what their statuses mean, how they are started, and who may hear of them. */
+/** Sessions of a WAHA server: what their statuses mean, how they are started, and who may receive their events. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Logger, Tracer } from "effect"
 import { WebSocket } from "ws"
@@ -13,7 +13,7 @@ const none = { isConnected: false, isLoggedIn: false, jid: null }
 const lid = "99887766554433@lid"
 
 describe("the status of a WAHA session", () => {
-  it.live("is proof only where the session says whether it has an account", () =>
+  it.live("is proof only if the session states whether it has an account", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup()
       const { jid } = device
@@ -23,7 +23,7 @@ describe("the status of a WAHA session", () => {
       assert.deepStrictEqual(yield* read, { status: usable, proven: true })
       core.disconnect(device)
       assert.deepStrictEqual(yield* read, { status: { ...usable, isConnected: false }, proven: true })
-      // A stopped session is in the list too, and does not say whether it has an account.
+      // A stopped session is in the list too, without stating whether it has an account.
       for (const status of ["STOPPED", "FAILED"] as const) {
         waha.setStatus(device, status)
         assert.deepStrictEqual(yield* read, { status: none, proven: false })
@@ -40,7 +40,7 @@ describe("the status of a WAHA session", () => {
       assert.deepStrictEqual(yield* read, { status: none, proven: true })
     }))
 
-  it.live("is told on the socket as it changes, through every step of a login", () =>
+  it.live("is sent on the socket as it changes, through every step of a login", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup({ autoPair: false })
       const listener = record()
@@ -99,7 +99,7 @@ describe("starting a WAHA session", () => {
       assert.strictEqual(waha.session(device).status, status === "PASSKEY_REQUIRED" ? status : "WORKING")
     }))
 
-  it.live("that the server does not know is nothing, and one that it cannot reach a failure", () =>
+  it.live("does nothing if the server does not know it, and fails if the server is unreachable", () =>
     Effect.gen(function*() {
       const { gateway, simulator } = yield* setup()
       yield* gateway.start(makeTarget("nobody"))
@@ -118,7 +118,7 @@ describe("starting a WAHA session", () => {
 })
 
 describe("the socket of a WAHA session", () => {
-  it.live("hears each message once, and nothing of other sessions", () =>
+  it.live("delivers each message once, and no events of other sessions", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup({ devices: 2 })
       const listener = record()
@@ -134,7 +134,7 @@ describe("the socket of a WAHA session", () => {
       )
     }))
 
-  it.live("a key of another session is refused after the upgrade, and one of its own is enough", () =>
+  it.live("refuses the key of another session after the upgrade, and accepts its own", () =>
     Effect.gen(function*() {
       const { simulator } = yield* setup({}, { sessionKeys: { mine: "sim-1", theirs: "sim-2" } })
       const theirs = yield* makeGateway(simulator.url, "theirs")
@@ -145,7 +145,7 @@ describe("the socket of a WAHA session", () => {
       assert.isTrue((yield* mine.status(target)).isConnected)
     }))
 
-  it.live("opens before the session exists, and hears of it once it does", () =>
+  it.live("opens before the session exists, and delivers its events once it does", () =>
     Effect.gen(function*() {
       const { core, gateway } = yield* setup()
       const listener = record()
@@ -190,7 +190,7 @@ describe("the socket of a WAHA session", () => {
       assert.strictEqual(waha.requests.filter((line) => line.includes("/lids/")).length, 1)
     }))
 
-  it.live("reads nothing while it waits for a phone number, keeps the order, and loses nothing when it is closed meanwhile", () =>
+  it.live("reads nothing while it waits for a phone number, keeps the order, and loses nothing if closed meanwhile", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup({}, { lidMillis: 200 })
       const listener = record()
@@ -206,7 +206,7 @@ describe("the socket of a WAHA session", () => {
       yield* listener.until(() => listener.drafts().length === 50)
       const spelled = new Set(listener.drafts().map((draft) => ofKind(draft, "message.received").data.chat))
       assert.deepStrictEqual([...spelled], [peer])
-      // Other hidden ids, and the gateway goes away while their numbers are asked for.
+      // Other hidden ids, and the gateway goes down while their numbers are requested.
       for (let number = 50; number < 60; number++) {
         core.emitter.emit(device, "message", say(`A${number}`, { from_lid: `9${number}00112233@lid` }))
       }
@@ -221,7 +221,7 @@ describe("the socket of a WAHA session", () => {
       assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
     }))
 
-  it.live("waits for no number that the server does not have, and not twice for one that it does not give", () =>
+  it.live("does not wait for a number that the server does not have, nor twice for one that it does not return", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup()
       const listener = record()
@@ -234,8 +234,8 @@ describe("the socket of a WAHA session", () => {
     }))
 })
 
-describe("hidden ids of a server that does not tell about them", () => {
-  it.live("hold up the first frame for seconds, and no other one after it", () =>
+describe("hidden ids that a server does not resolve", () => {
+  it.live("delay the first frame for seconds, and no later one", () =>
     Effect.gen(function*() {
       const { core, device, gateway, waha } = yield* setup({}, { lidMillis: 3_600_000 })
       const listener = record()
@@ -250,7 +250,7 @@ describe("hidden ids of a server that does not tell about them", () => {
 })
 
 describe("the API key of a WAHA server", () => {
-  it.live("is in no error, span, log line or description, whatever goes wrong", () =>
+  it.live("appears in no error, span, log line or description, whatever fails", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const spans: Array<Tracer.NativeSpan> = []

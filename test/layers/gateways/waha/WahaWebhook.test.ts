@@ -1,4 +1,4 @@
-/** How a WAHA session is told where to post, without undoing what somebody else has set. */
+/** How a WAHA session gets the address for its posts, without overwriting the settings of others. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { createHmac } from "node:crypto"
@@ -11,7 +11,7 @@ const url = "https://columba.example/webhooks/default?device=dev_1"
 const secret = Redacted.make("a secret of this device")
 
 describe("the webhook of a WAHA session", () => {
-  it.live("is added to the settings, which else stay as they are", () =>
+  it.live("is added to the settings, whose other values stay unchanged", () =>
     Effect.gen(function*() {
       const { device, gateway, waha } = yield* setup()
       const other = { url: "https://elsewhere.example/hook", events: ["message"] }
@@ -26,7 +26,7 @@ describe("the webhook of a WAHA session", () => {
         hmac: { key: "a secret of this device" },
         retries: { policy: "exponential", delaySeconds: 2, attempts: 15 }
       }])
-      // Another query is another address of ours, and takes its place.
+      // Another query is another address of Columba, and replaces it.
       assert.strictEqual(yield* gateway.webhook.ensure(target, { url: `${url}2`, secret }), "renewed")
       assert.deepStrictEqual(
         (waha.session(device).config.webhooks as ReadonlyArray<{ readonly url: string }>).map((one) => one.url),
@@ -47,7 +47,7 @@ describe("the webhook of a WAHA session", () => {
       assert.strictEqual(waha.requests.filter((line) => line.startsWith("PUT")).length, 1)
     }))
 
-  it.live("that the server does not keep is written once and then called unsupported", () =>
+  it.live("that the server does not keep is written once and then reported as unsupported", () =>
     Effect.gen(function*() {
       const server = yield* AnsweringServer.start({
         status: 200,
@@ -58,7 +58,7 @@ describe("the webhook of a WAHA session", () => {
       assert.deepStrictEqual([yield* ensure, yield* ensure, yield* ensure], ["set", "unsupported", "unsupported"])
     }))
 
-  it.live("whose key the server hides is taken for set", () =>
+  it.live("whose key the server hides counts as set", () =>
     Effect.gen(function*() {
       const webhooks = [{ url, events: wantedEvents, hmac: { key: null } }]
       const server = yield* AnsweringServer.start({
@@ -77,7 +77,7 @@ describe("the webhook of a WAHA session", () => {
       assert.include(gateway.webhook.instructions(url), "WHATSAPP_HOOK_HMAC_KEY")
     }))
 
-  it.live("is not believed with another algorithm, an empty secret, or half a signature", () =>
+  it.live("is not accepted with another algorithm, an empty secret, or half a signature", () =>
     Effect.gen(function*() {
       const { gateway } = yield* setup()
       const body = Buffer.from(JSON.stringify({ event: "x", session: "sim-1", payload: {} }))

@@ -11,7 +11,7 @@ export const target = makeTarget("sim-1")
 
 export const peer = "628999000111@s.whatsapp.net"
 
-/** Recognised wherever it should not be. */
+/** A key that is recognised wherever it must not appear. */
 export const apiKey = "K3Y-that-nobody-may-read"
 
 export const makeGateway = (url: string, key: string | null = apiKey) =>

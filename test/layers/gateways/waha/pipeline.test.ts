@@ -40,15 +40,15 @@ const setup = Effect.fnUntraced(function*(options: WahaOptions = {}) {
 
 const isMessage = ({ kind }: RealGateway.Logged) => kind === "message.received" || kind === "message.sent"
 
-describe("what a WAHA session tells", () => {
-  it.live("on its socket and by webhook, doubled and in any order, is in the log once", () =>
+describe("the events of a WAHA session", () => {
+  it.live("on its socket and by webhook, repeated and in any order, are in the log once", () =>
     Effect.gen(function*() {
       const { core, device, emit, posting, server, settled } = yield* setup()
       yield* posting
       core.applyFault({ kind: "duplicate", copies: 3, probability: 0.2 })
       core.applyFault({ kind: "reorder", window: 9, probability: 0.5 })
       yield* emit(100)
-      // Without a socket for a moment: only the webhooks tell of these.
+      // Without a socket for a moment: only the webhooks have these.
       core.applyFault({ kind: "drop" })
       yield* emit(50)
       core.clearFaults()
@@ -72,11 +72,11 @@ describe("what a WAHA session tells", () => {
       assert.strictEqual(new Set(messages.map(({ data }) => data.waId)).size, messages.length)
       assert.strictEqual(messages.length, emitted.filter(({ event }) => event === "message").length)
       assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
-      // A look at the history may have been quicker than a webhook for some of those without a socket.
+      // A look at the history may have been faster than a webhook for some of those without a socket.
       assert.includeMembers(messages.map(({ via }) => via), ["live", "webhook"])
     }))
 
-  it.live("while we are away comes with the next tries of its webhooks", () =>
+  it.live("during a short outage of Columba arrive with the next tries of its webhooks", () =>
     Effect.gen(function*() {
       const { core, emit, posting, server, settled, start, waha } = yield* setup()
       yield* posting
@@ -91,7 +91,7 @@ describe("what a WAHA session tells", () => {
       assert.deepStrictEqual(lost, [])
     }))
 
-  it.live("of other kinds is kept as the gateway's own events, once for both ways", () =>
+  it.live("of other kinds are kept as the gateway's own events, once for both paths", () =>
     Effect.gen(function*() {
       const { core, device, id, posting, server, settled } = yield* setup()
       yield* posting
@@ -110,9 +110,9 @@ describe("what a WAHA session tells", () => {
     }))
 })
 
-describe("what a WAHA session has told nobody", () => {
+describe("the events that a WAHA session has not delivered", () => {
   it.live.each(["GOWS", "WEBJS"] as const)(
-    "comes out of its history with the furthest acks (%s)",
+    "come from its history with the furthest acks (%s)",
     (engine) =>
       Effect.gen(function*() {
         const { core, crash, emit, id, posting, revive, server, settled, start } = yield* setup({ engine })
@@ -121,7 +121,7 @@ describe("what a WAHA session has told nobody", () => {
         yield* settled
         yield* server.stop
         yield* emit(150)
-        // Its process ends too, and with it every webhook that it would have tried again.
+        // Its process ends too, and with it every webhook that it would have retried.
         yield* crash
         yield* Effect.orDie(revive)
         const again = yield* start
@@ -163,7 +163,7 @@ describe("a device on WAHA", () => {
         yield* server.become(id, "Online")
         const verb = status === "STOPPED" ? "start" : "restart"
         assert.include(waha.requests.slice(before), `POST /api/sessions/tenant-7/${verb}`)
-        // The next start waits longer: let the device be online, which begins anew.
+        // The next start waits longer: let the device be online, which resets the delay.
       }
     }))
 
@@ -198,7 +198,7 @@ describe("a device on WAHA", () => {
       yield* server.become(id, "Online")
     }))
 
-  it.live("comes back after the end of the server's process, with all others of it as one incident", () =>
+  it.live("reconnects after the end of the server's process, with all others of it as one incident", () =>
     Effect.gen(function*() {
       const { crash, id, revive, server } = yield* setup()
       const others = yield* Effect.forEach(["tenant-8", "tenant-9"], server.register)
@@ -213,7 +213,7 @@ describe("a device on WAHA", () => {
       for (const one of [id, ...others]) yield* server.become(one, "Online")
     }))
 
-  it.live("whose key is refused waits for an operator, and burns no budget", () =>
+  it.live("whose key is refused waits for an operator, and spends no budget", () =>
     Effect.gen(function*() {
       const simulator = yield* Effect.orDie(SimulatedGateway.start({ dialect: "waha", devices: 1, waha: { apiKey } }))
       const gateway = { dialect: "waha" as const, url: simulator.url, user: null }

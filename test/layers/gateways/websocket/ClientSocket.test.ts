@@ -15,9 +15,9 @@ const [text, begins, ends, ping] = [0x81, 0x01, 0x80, 0x89]
 /** The server's side of one connection. */
 interface Peer {
   readonly connection: net.Socket
-  /** What the client has sent, in words: `ping`, `pong 6162`, `close 03e8`; `end` once it sends nothing more. */
+  /** The frames that the client has sent, as text: `ping`, `pong 6162`, `close 03e8`; `end` once it sends nothing more. */
   readonly sent: Array<string>
-  /** The first word of this beginning. */
+  /** The first entry that starts with this. */
   readonly until: (beginning: string) => Effect.Effect<string>
   readonly write: (...frames: ReadonlyArray<Buffer>) => void
 }
@@ -64,7 +64,7 @@ interface Pair {
   readonly peer: Peer
 }
 
-/** A client and its server, by TLS or without. `behind`: what comes in one piece with the end of the handshake. */
+/** A client and its server, by TLS or without. `behind`: bytes that arrive together with the end of the handshake. */
 const connect = (
   options: { readonly secure?: boolean; readonly behind?: Buffer; readonly bytesMax?: number } = {}
 ): Effect.Effect<Pair, never, Scope.Scope> =>
@@ -111,7 +111,7 @@ const trustLocalhost = Effect.suspend(() => {
 })
 
 describe("a WebSocket", () => {
-  it.live.each([false, true])("answers pings with what they carry, by TLS: %s", (secure) =>
+  it.live.each([false, true])("answers pings with their payload, by TLS: %s", (secure) =>
     Effect.gen(function*() {
       yield* trustLocalhost
       const { heard, peer, socket } = yield* connect({ secure })
@@ -137,7 +137,7 @@ describe("a WebSocket", () => {
       assert.strictEqual(yield* heard.until("close"), "close 1006")
     }))
 
-  it.live("reads what came in one piece with the handshake, after its listener was set", () =>
+  it.live("reads bytes that arrive together with the handshake, after its listener was set", () =>
     Effect.gen(function*() {
       const behind = Buffer.concat([serverFrame(text, "one"), serverFrame(text, "two").subarray(0, 3)])
       const { heard, peer } = yield* connect({ behind })
@@ -156,7 +156,7 @@ describe("the end of a WebSocket", () => {
       ["no code", serverFrame(0x88, ""), "close 1005", "close"]
     ] as const
   )(
-    "by a close frame with %s is answered, and nothing is read or sent behind it",
+    "by a close frame with %s is answered, and nothing is read or sent after it",
     ([, frame, said, answer]) =>
       Effect.gen(function*() {
         const { heard, peer } = yield* connect()
@@ -176,7 +176,7 @@ describe("the end of a WebSocket", () => {
       ["too-large", serverFrame(text, "x".repeat(101)), "03f1"],
       ["close-code", closeFrame(1005), "03ea"]
     ] as const
-  )("by what breaks the protocol (%s) says why, once", ([violation, frame, code]) =>
+  )("by a protocol violation (%s) reports the cause, once", ([violation, frame, code]) =>
     Effect.gen(function*() {
       const { heard, peer } = yield* connect({ bytesMax: 100 })
       peer.write(serverFrame(text, "a"), frame, frame, serverFrame(text, "b"))
@@ -187,7 +187,7 @@ describe("the end of a WebSocket", () => {
       assert.deepStrictEqual(peer.sent, [`close ${code}`, "end"])
     }))
 
-  it.live("by this side waits for the server's answer, and reads what comes before it", () =>
+  it.live("by this side waits for the server's answer, and reads frames that come before it", () =>
     Effect.gen(function*() {
       const { heard, peer, socket } = yield* connect()
       socket.close(1001)
@@ -206,7 +206,7 @@ describe("the end of a WebSocket", () => {
       ["does not answer the close frame", () => {}],
       ["answers and does not close", (peer: Peer) => peer.write(closeFrame(1001))]
     ] as const
-  )("comes soon where the server %s", ([, answer]) =>
+  )("comes soon if the server %s", ([, answer]) =>
     Effect.gen(function*() {
       const { heard, peer, socket } = yield* connect()
       peer.connection.pause()
@@ -216,7 +216,7 @@ describe("the end of a WebSocket", () => {
     }))
 
   it.live.each([false, true])(
-    "without a close frame is 1006, after all that came before, by TLS: %s",
+    "without a close frame is 1006, after all frames before it, by TLS: %s",
     (secure) =>
       Effect.gen(function*() {
         yield* trustLocalhost
@@ -236,7 +236,7 @@ const busyWait = (millis: number): void => {
 
 describe("a WebSocket that is paused", () => {
   it.live.each([false, true])(
-    "hands over nothing behind the message, and goes on there, by TLS: %s",
+    "passes on nothing after the message, and continues there, by TLS: %s",
     (secure) =>
       Effect.gen(function*() {
         yield* trustLocalhost
@@ -254,7 +254,7 @@ describe("a WebSocket that is paused", () => {
             if (length % 300 !== 0) return
             paused = true
             socket.pause()
-            // Long enough for more to come, were it read.
+            // Long enough for more frames to arrive, if it read them.
             setTimeout(() => {
               paused = false
               socket.resume()
@@ -266,7 +266,7 @@ describe("a WebSocket that is paused", () => {
       })
   )
 
-  it.live("hands over what it had read when the connection ends", () =>
+  it.live("passes on what it had read when the connection ends", () =>
     Effect.gen(function*() {
       const { heard, peer, socket } = yield* connect()
       heard.onWord = (word) => {
@@ -279,7 +279,7 @@ describe("a WebSocket that is paused", () => {
       assert.deepStrictEqual(heard.words, ["text one", "text two", "text three", "close 1006"])
     }))
 
-  it.live("learns of the end once it goes on", () =>
+  it.live("receives the end once it continues", () =>
     Effect.gen(function*() {
       const { heard, peer, socket } = yield* connect()
       socket.pause()
@@ -294,11 +294,11 @@ describe("a WebSocket that is paused", () => {
 describe("WebSockets in a burst", () => {
   const frames = 50
   const frameMillis = 0.4
-  /** So long that what a connection has to read is several pieces. */
+  /** So long that a connection has several chunks to read. */
   const frameBytes = 8_000
   const name = (frame: number): string => `frame ${frame} `.padEnd(frameBytes, "-")
 
-  it.live("give the loop its turn, keep the order, and give all that came before the end", () =>
+  it.live("yield to the event loop, keep the order, and pass on all frames before the end", () =>
     Effect.gen(function*() {
       const pairs = yield* Effect.forEach(Array.from({ length: 20 }), () => connect(), { concurrency: "unbounded" })
       const ended = pairs.map(({ heard, socket }) =>
@@ -306,7 +306,7 @@ describe("WebSockets in a burst", () => {
           heard.onWord = (word) => {
             if (word.startsWith("close")) return resume(Effect.void)
             busyWait(frameMillis)
-            // Several pieces wait by the time at which it reads again.
+            // Several chunks wait by the time at which it reads again.
             if (heard.words.length === 1) {
               socket.pause()
               setTimeout(() => socket.resume(), 100)
@@ -320,7 +320,7 @@ describe("WebSockets in a burst", () => {
         counting = setImmediate(count)
       }
       let counting = setImmediate(count)
-      // All of it, and the end, before the first is read.
+      // All frames, and the end, before the first is read.
       for (const { peer } of pairs) {
         for (let frame = 0; frame < frames; frame++) peer.connection.write(serverFrame(text, name(frame)))
         peer.connection.end()
@@ -333,10 +333,10 @@ describe("WebSockets in a burst", () => {
       assert.isAbove(turns, 5)
     }))
 
-  it.live("read what waits for its turn before the end of a connection that breaks", () =>
+  it.live("read waiting frames before the end of a connection that breaks", () =>
     Effect.gen(function*() {
       const { heard, peer, socket } = yield* connect()
-      // Others wait too, so that what comes is not read at once.
+      // Others wait too, so that arriving bytes are not read at once.
       let over = false
       const blocker = { onTurn: () => void (over || readTurns.wait(blocker)) }
       readTurns.wait(blocker)

@@ -1,6 +1,6 @@
 /**
- * The cases of the Autobahn suite for clients as far as they concern frames (sections 1 to 7 and 9), and random frames beside
- * the reader of `ws`. What needs a connection is in `ClientSocket.test.ts`.
+ * The cases of the Autobahn suite for clients as far as they concern frames (sections 1 to 7 and 9), and random frames
+ * compared with the reader of `ws`. Cases that need a connection are in `ClientSocket.test.ts`.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
@@ -19,7 +19,7 @@ const describeMessage = (data: Buffer, isBinary: boolean): string =>
     ? `binary ${data.toString("hex")}`
     : `text ${data.toString("utf8")}`
 
-/** What the reader makes of these pieces, one after the other. */
+/** The output of the reader for these chunks, one after the other. */
 const readPieces = (pieces: ReadonlyArray<Buffer>, bytesMax = messageBytesMax): ReadonlyArray<string> => {
   const heard: Array<string> = []
   const reader = new FrameReader({
@@ -29,7 +29,7 @@ const readPieces = (pieces: ReadonlyArray<Buffer>, bytesMax = messageBytesMax): 
     onCloseFrame: (code, reason) => heard.push(`close ${code} ${reason}`.trimEnd()),
     onViolation: (violation) => heard.push(`violation ${violation}`)
   }, bytesMax)
-  // One buffer for all of them, as connections share one: what is kept must have been copied.
+  // One buffer for all of them, as connections share one: data that is kept must have been copied.
   const shared = Buffer.alloc(Math.max(1, ...pieces.map((piece) => piece.length)))
   for (const piece of pieces) {
     const data = shared.subarray(0, piece.copy(shared))
@@ -41,7 +41,7 @@ const readPieces = (pieces: ReadonlyArray<Buffer>, bytesMax = messageBytesMax): 
 const cut = (bytes: Buffer, size: number): ReadonlyArray<Buffer> =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size))
 
-/** The same however the bytes arrive. */
+/** The same however the bytes are split. */
 const read = (...frames: ReadonlyArray<Buffer>): ReadonlyArray<string> => {
   const bytes = Buffer.concat(frames)
   const whole = readPieces([bytes])
@@ -56,7 +56,7 @@ const [text, binary, begins, beginsBinary, goesOn, ends, ping, pong] = [0x81, 0x
 const frame = serverFrame
 const after = frame(text, "after")
 
-describe("frames that are whole", () => {
+describe("complete frames are read", () => {
   it.each([0, 125, 126, 127, 128, 65_535, 65_536, 1_000_000])("of %i bytes", (length) => {
     const content = "*".repeat(length)
     const [asText, asBinary] = [Buffer.from(content), Buffer.alloc(length, 0xfe)]
@@ -67,7 +67,7 @@ describe("frames that are whole", () => {
     ])
   })
 
-  it("pings and pongs with what they carry, up to 125 bytes", () => {
+  it("that are pings and pongs with their payload, up to 125 bytes", () => {
     assert.deepStrictEqual(
       read(frame(ping, ""), frame(ping, "ab"), frame(pong, ""), frame(pong, "x"), frame(ping, Buffer.alloc(125, 0xff))),
       ["ping", "ping 6162", "pong", "pong", `ping ${"ff".repeat(125)}`]
@@ -78,7 +78,7 @@ describe("frames that are whole", () => {
   })
 })
 
-describe("what breaks the protocol ends the reading", () => {
+describe("a protocol violation ends the reading", () => {
   it.each([1, 2, 3, 4, 5, 6, 7])("reserved bits %i, in each kind of frame", (bits) => {
     for (const head of [text, binary, ping, pong, 0x88]) {
       assert.deepStrictEqual(read(after, frame(head | (bits << 4), "x"), after), [
@@ -163,20 +163,20 @@ describe("messages in fragments", () => {
 })
 
 describe("a message above the bound", () => {
-  it("is refused by what it announces, before it has come", () => {
+  it("is refused by its announced length, before it has arrived", () => {
     assert.deepStrictEqual(readPieces([frame(text, "12345678")], 8), ["text 12345678"])
     assert.deepStrictEqual(readPieces([frame(text, "123456789").subarray(0, 2)], 8), ["violation too-large"])
     const announced = Buffer.from([begins, 127, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])
     assert.deepStrictEqual(readPieces([announced], messageBytesMax), ["violation too-large"])
   })
 
-  it("is refused once its fragments are too many together", () => {
+  it("is refused once its fragments are too large together", () => {
     const pieces = [frame(begins, "1234"), frame(goesOn, "5678"), frame(ping, ""), frame(ends, "9")]
     assert.deepStrictEqual(readPieces(pieces, 8), ["ping", "violation too-large"])
     assert.deepStrictEqual(readPieces([...pieces.slice(0, 3), frame(ends, "")], 8), ["ping", "text 12345678"])
   })
 
-  it("takes memory by what has come, and not by what it announces", () => {
+  it("takes memory for the bytes received, and not for the announced length", () => {
     const announced = Buffer.from([binary, 127, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3])
     const before = process.memoryUsage().arrayBuffers
     const readers = Array.from({ length: 100 }, () => {
@@ -246,7 +246,7 @@ describe("text", () => {
 })
 
 describe("the close frame", () => {
-  it("is the last that is read", () => {
+  it("is the last frame that is read", () => {
     const rest = [closeFrame(1000), frame(ping, ""), after]
     assert.deepStrictEqual(read(after, closeFrame(1001, "bye"), ...rest), ["text after", "close 1001 bye"])
     assert.deepStrictEqual(read(frame(begins, "a"), closeFrame(1000), frame(ends, "b")), ["close 1000"])
@@ -273,7 +273,7 @@ describe("the close frame", () => {
 })
 
 describe("a reader that is halted", () => {
-  it("goes on where it was, whatever the frame", () => {
+  it("continues where it was, whatever the frame", () => {
     const frames = [frame(text, "one"), frame(text, "two"), frame(ping, ""), frame(begins, "th"), frame(ends, "ree")]
     const bytes = Buffer.concat(frames)
     for (let size = 1; size <= bytes.length; size++) {
@@ -308,7 +308,7 @@ interface Receiver extends Writable {
 /** Not exported by name, but part of its package. */
 const OtherReader = createRequire(import.meta.url)("ws").Receiver as new(options: object) => Receiver
 
-/** What `ws` makes of the same bytes, in the same words. */
+/** The output of `ws` for the same bytes, in the same form. */
 const readByWs = (bytes: Buffer, bytesMax: number): ReadonlyArray<string> => {
   const heard: Array<string> = []
   const reader = new OtherReader({ isServer: false, maxPayload: bytesMax, allowSynchronousEvents: true })

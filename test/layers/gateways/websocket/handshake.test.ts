@@ -66,7 +66,7 @@ const answering = (write: (socket: net.Socket, key: string, request: string) => 
   )
 
 describe("the opening of a WebSocket", () => {
-  it.live("sends what a server needs to see, and masks what it sends then", () =>
+  it.live("sends the required headers, and masks its frames", () =>
     Effect.gen(function*() {
       const requests: Array<string> = []
       const frames: Array<Buffer> = []
@@ -104,7 +104,7 @@ describe("the opening of a WebSocket", () => {
       assert.strictEqual(keys.size, 600)
     }))
 
-  it.live("loses no frame that comes in one piece with the answer, or after an interim answer and byte by byte", () =>
+  it.live("loses no frame that arrives together with the answer, or after an interim answer and byte by byte", () =>
     Effect.gen(function*() {
       const hello = "\x81\x02hi"
       for (const slowly of [false, true]) {
@@ -168,7 +168,7 @@ describe("the opening of a WebSocket", () => {
       assert.strictEqual(yield* refused(url), expected)
     }))
 
-  it.live("a connection that ends before its answer is a gateway that is away; a refusal that breaks off counts by its status", () =>
+  it.live("treats a connection that ends before its answer as an unreachable gateway; a truncated refusal counts by its status", () =>
     Effect.gen(function*() {
       const away = yield* answering((socket) => socket.end("HTTP/1.1 20"))
       assert.strictEqual(yield* refused(away), "upstreamDown unreachable")
@@ -176,7 +176,7 @@ describe("the opening of a WebSocket", () => {
       assert.strictEqual(yield* refused(broken), "auth unauthorized")
     }))
 
-  it.live("is closed when it is given up, before and after the upgrade", () =>
+  it.live("closes its connection when it is aborted, before and after the upgrade", () =>
     Effect.gen(function*() {
       for (const upgrades of [false, true]) {
         yield* Effect.callback<void>((resume) => {
@@ -207,7 +207,7 @@ describe("the opening of a WebSocket", () => {
       }
     }))
 
-  it.live("by TLS checks the certificate, and resumes the session of the connection before", () =>
+  it.live("checks the certificate, and resumes the TLS session of the previous connection", () =>
     Effect.gen(function*() {
       const server = createServer(localhost)
       const reused: Array<boolean> = []
