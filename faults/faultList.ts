@@ -72,7 +72,10 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 10,
     fault: "the process is frozen for a minute",
     rows: [...three("freeze-long"), "cluster-freeze"],
-    tests: [[nodes, "one that cannot reach the database lets its devices go before others take them"]]
+    tests: [[
+      nodes,
+      "release devices before others claim them if cut off from the database, and write nothing after a suspension"
+    ]]
   },
   { number: 11, fault: "memory runs short under a burst", rows: ["memory"] },
   { number: 12, fault: "file descriptors run out", rows: ["files"] }
@@ -89,7 +92,10 @@ const broker: ReadonlyArray<Omit<ListedFault, "area">> = [
     fault: "the queue, its binding or the exchange is deleted",
     rows: ["queue-deleted"],
     tests: [
-      ["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after it was unbound"],
+      [
+        "test/integration/rabbitmq/GuaranteedQueue.test.ts",
+        "gets every event after it was unbound, though another queue receives them too"
+      ],
       ["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after the exchange was deleted"]
     ]
   },
@@ -231,7 +237,10 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 58,
     fault: "two nodes whose clocks differ",
-    tests: [[nodes, "let all devices go when the database stays away"]]
+    tests: [[
+      nodes,
+      "let all devices go when the database stays away, and connect them again when it is back, though their clocks differ; strangers are refused"
+    ]]
   },
   {
     number: 59,
@@ -249,7 +258,7 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
     fault: "schedules that were due while nothing ran",
     tests: [[queue, "starts a scheduled message within two seconds of its time, over a restart, and once"], [
       "test/process/due.test.ts",
-      "none is early, none is sent twice, none is missing"
+      "sends none early, none twice and all of them, each within two seconds of its time"
     ]]
   }
 ]

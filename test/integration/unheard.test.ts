@@ -1,7 +1,7 @@
 /**
- * What the gateway emitted, minus what the log has, is what the ledger of gaps names: over real sockets, real webhooks and
- * Postgres, while sockets fall, die silently or go deaf, the log refuses to take more, and the process is killed. Afterwards
- * nothing is missing that the gateway's history keeps.
+ * The ledger of gaps names all events that the gateway emitted and the log lacks: over real sockets, real webhooks and
+ * Postgres, while sockets fall, die silently or go deaf, the log refuses to accept more, and the process is killed. Afterwards
+ * no message is missing that the gateway's history keeps.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer } from "effect"
@@ -49,7 +49,7 @@ const seeds = process.env["COLUMBA_TEST_SEED"] === undefined ? ["one"] : [proces
 
 const withSockets = ["drop", "reset", "half-open", "half-open", "mute", "mute", "full", "kill", "kill"] as const
 
-/** GOWA's one link carries no events, and what it cannot post it tries again for a while. */
+/** GOWA's one link carries no events, and it retries its posts for a while. */
 const withWebhooks = ["drop", "mute", "mute", "full", "full", "kill", "kill"] as const
 
 type Fault = typeof withSockets[number] | typeof withWebhooks[number]
@@ -63,7 +63,7 @@ const makers = { bridge: BridgeGateway.make, waha: WahaGateway.make, gowa: GowaG
 type Dialect = keyof typeof makers
 const dialects = Object.keys(makers) as ReadonlyArray<Dialect>
 
-/** GOWA tries for three seconds instead of thirty. */
+/** GOWA retries for three seconds instead of thirty. */
 const gowaOptions = { pace: 0, webhookPace: 0.1 }
 
 const run = Effect.fnUntraced(function*(seed: string, dialect: Dialect) {
@@ -117,7 +117,7 @@ const run = Effect.fnUntraced(function*(seed: string, dialect: Dialect) {
         core.applyFault({ kind: "half-open", devices: some(), forMillis: 3000 })
         break
       case "mute":
-        // Deafness is proven by a message that is missed after reception was proven: it begins while all hear.
+        // Deafness is proven by a message that is missed after reception was proven: it begins while all receive.
         yield* online
         yield* wait(1500)
         core.applyFault({ kind: "mute", devices: some(), forMillis: 2500 })
@@ -147,7 +147,7 @@ const run = Effect.fnUntraced(function*(seed: string, dialect: Dialect) {
     }),
     "60 seconds"
   )
-  // One more regular reading of each: what was lost shortly before the end is found by then.
+  // One more regular reading of each: events lost shortly before the end are found by then.
   const swept = Date.now() + 5000
   yield* until(
     "each history was read once more",
@@ -175,9 +175,9 @@ const run = Effect.fnUntraced(function*(seed: string, dialect: Dialect) {
   return { ...checkGaps({ committed, emitted, gaps, upstreamOf }), emitted, unread, gaps }
 })
 
-describe("what was not heard", () => {
+describe("each event that was not received", () => {
   for (const [seed, dialect] of seeds.flatMap((seed) => dialects.map((dialect) => [seed, dialect] as const))) {
-    it.live(`is named by the ledger of gaps, and read back where ${dialect} has it (seed ${seed})`, () =>
+    it.live(`is named by the ledger of gaps, and read from the history if ${dialect} has it (seed ${seed})`, () =>
       Effect.gen(function*() {
         const context = yield* Layer.build(layerFreshPostgres)
         const found = yield* run(seed, dialect).pipe(Effect.provideContext(context))

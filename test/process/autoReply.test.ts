@@ -1,5 +1,5 @@
 /**
- * The program is killed without warning while it answers messages by a language model: a real server of the model's
+ * The program is killed without warning while it answers messages by a language model, over a real server of the model's
  * protocol that is slow, limits its rate and fails now and then. The gateway's ledger is the witness that no message was
  * answered twice; keys, prompts and texts are in no log line.
  */
@@ -26,7 +26,7 @@ const prompt = "canary-prompt-51c2"
 const answer = "canary-answer-77ab"
 
 describe("killed three times while messages are answered", () => {
-  it.live("no message is answered twice, and none of what was said is in the log", () =>
+  it.live("answers no message twice, and logs none of the texts", () =>
     Effect.gen(function*() {
       const random = seeded(seed)
       let given = 0
@@ -34,7 +34,7 @@ describe("killed three times while messages are answered", () => {
         const chance = random.next()
         if (chance < 0.1) return OpenAiServer.refusesWith(429, { "retry-after": "1" })(response, asked)
         if (chance < 0.15) return OpenAiServer.breaksOff(response, asked)
-        // Another one each time, as a model finds other words.
+        // Another text each time, as a model finds other words.
         const text = `${answer} ${++given}`
         setTimeout(() => OpenAiServer.says(text)(response, asked), 20 + chance * 400)
       })
@@ -86,7 +86,7 @@ describe("killed three times while messages are answered", () => {
       assert.deepStrictEqual(keys.filter((key) => !wanted.has(key)), [])
       assert.strictEqual(new Set(keys).size, keys.length)
       const sent = simulator.ledger.entries().flatMap((entry) => entry.sent === undefined ? [] : [entry.sent.text])
-      // Each answer's text is another: one that was sent twice would be there twice.
+      // Each answer has another text: one that was sent twice would be there twice.
       assert.strictEqual(new Set(sent).size, sent.length)
       const known = new Set(sends.map(({ text }) => text))
       assert.deepStrictEqual(sent.filter((text) => !known.has(text)), [])

@@ -1,4 +1,4 @@
-/** The examples that use the client, installed from its package, killed and started again beside a Columba that is killed too. */
+/** The examples that use the client, installed from its package, killed and restarted while Columba is killed too. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
@@ -72,7 +72,7 @@ describe.for(["effectConsumer", "plainConsumer"])("the example %s", (name) => {
       yield* kill
       yield* start
       yield* until("everything was emitted", Effect.sync(() => simulator.stats().jobs.length === 0))
-      // What the kill took is in the log once its history was read.
+      // Messages missed by the kill are in the log once its history was read.
       yield* rig.gaps
       yield* rig.settled
       // Histories have been read too, so nothing more comes.

@@ -1,6 +1,6 @@
 /**
- * The client's package in a project of its own: type-checked and run against a live server, in this Node and in an old
- * one, and over twenty kills of the server.
+ * The client's package in a separate project: type-checked and run against a live server, in this Node and in an old one,
+ * and over twenty kills of the server.
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
@@ -77,7 +77,7 @@ await run(undefined)
 await run("http")
 `
 
-/** Hands out events by all three ways, and writes each to a file of its own, in the order in which it came. */
+/** Writes the events of all three ways to a file each, in the order in which they came. */
 const readers = `
 import { ColumbaClient, beginning } from "columba-client"
 import { connect } from "columba-client/promise"
@@ -124,7 +124,7 @@ const compilerOptions = {
   exactOptionalPropertyTypes: true,
   noEmit: true,
   types: ["node"],
-  // Our declarations are checked like the program itself.
+  // Columba's declarations are checked like the program itself.
   skipLibCheck: false
 }
 
@@ -197,7 +197,7 @@ describe("the client's package", () => {
       yield* runAgainstServer(process.execPath, "ts")
     }))
 
-  it.live("is bundled for a browser without a warning and without anything of Node", () =>
+  it.live("is bundled for a browser without a warning and without any part of Node", () =>
     Effect.gen(function*() {
       const bundled = yield* Effect.promise(() =>
         esbuild.build({
@@ -219,7 +219,7 @@ describe("the client's package", () => {
       assert.isBelow(compressed, 280_000)
     }))
 
-  it("says which Node it needs, and has the files that it names and no others", () => {
+  it("names the Node that it needs, and has exactly the files that it names", () => {
     const folder = join(cwd, "node_modules/columba-client")
     const { engines, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
       readonly engines: { readonly node: string }
@@ -244,7 +244,7 @@ describe("the client's package", () => {
     (version) => Effect.flatMap(Effect.sync(() => installNode(cwd, version)), (node) => runAgainstServer(node, "js"))
   )
 
-  it.live("hands out every event once and in order, while the server is killed twenty times under load", () =>
+  it.live("returns every event once and in order, while the server is killed twenty times under load", () =>
     Effect.gen(function*() {
       const databaseUrl = yield* freshDatabase
       const rig = yield* Rig.make({ databaseUrl, rabbitUrl: null, devices: 10, seed: "client-package" })

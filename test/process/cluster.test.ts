@@ -1,7 +1,7 @@
 /**
- * Three processes share one fleet. They are killed, stopped and joined again under load, and their database restarts. The
- * gateway is the witness of the sockets: a device has two only while it is handed over, never three, and nothing that was
- * committed is lost; the ledger of gaps names what was not heard.
+ * Three processes share one fleet. They are killed, stopped and started again under load, and their database restarts. The
+ * gateway is the witness of the sockets: a device has two only while it is handed over, never three, and no committed event
+ * is lost; the ledger of gaps names the events that were not received.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
@@ -19,10 +19,10 @@ const devices = 300
 /** The default. */
 const lease = Duration.seconds(20)
 
-/** Events per second: what a machine with other work takes beside three processes. */
+/** Events per second: as many as a busy machine handles in addition to three processes. */
 const rate = 150
 
-/** A hand-over is over when the next socket is open and the gateway has answered the end of the first, or given up after this. */
+/** A hand-over ends when the next socket is open and the gateway has answered the end of the first, or after this time. */
 const overlapMax = 25_000
 
 /** Stopping and starting the server on a loaded machine adds up to some seconds; a third of the lease is allowed. */
@@ -35,7 +35,7 @@ const timed = (effect: Effect.Effect<void>) =>
   Effect.map(Effect.timed(effect), ([duration]) => Math.round(Duration.toMillis(duration)))
 
 describe("nodes that share a fleet", () => {
-  it.live("are killed, stopped, joined again and lose their database, and no device is lost or held twice", () =>
+  it.live("lose no device and hold none twice when nodes are killed, stopped and restarted and their database restarts", () =>
     Effect.gen(function*() {
       const database = yield* PostgresServer.make
       const rig = yield* ClusterRig.make({
@@ -53,7 +53,7 @@ describe("nodes that share a fleet", () => {
       rig.simulator.emit({ rate })
       yield* rig.emitted(1000)
 
-      // Each answers for the devices of all.
+      // Each node answers for all devices.
       for (const node of rig.nodes) yield* findHeldBy(one, rig.devices, node.name)
 
       // A node is killed: its devices are back with the others once its lease has ended.
@@ -64,7 +64,7 @@ describe("nodes that share a fleet", () => {
       assert.isBelow(killed, Duration.toMillis(lease) + slack)
       spread.push(yield* rig.spread)
 
-      // It joins again, and gets a share back.
+      // It is started again, and gets a share back.
       yield* three.start
       yield* rig.shared
       spread.push(yield* rig.spread)
@@ -112,7 +112,7 @@ describe("nodes that share a fleet", () => {
       assert.deepStrictEqual([gapVerdict.unnamed, gapVerdict.untrue], [[], []])
     }))
 
-  it.live("one that cannot reach the database lets its devices go before others take them; one that was frozen writes nothing", () =>
+  it.live("release devices before others claim them if cut off from the database, and write nothing after a suspension", () =>
     Effect.gen(function*() {
       const database = yield* PostgresServer.make
       const url = new URL(yield* freshDatabaseOn(database.url))
@@ -159,7 +159,7 @@ describe("nodes that share a fleet", () => {
       yield* rig.still
       const afterCut = rig.sockets.overlaps(cutAt)
 
-      // Frozen, it holds its sockets and does not answer; the others cannot know, and take over when its lease ends.
+      // Suspended, it holds its sockets and does not answer; the others take over when its lease ends.
       const [frozen] = yield* findHeldBy(one, rig.devices, three.name)
       yield* three.freeze
       const answer = yield* Effect.promise(() => fetch(`${one.url}/api/v1/devices/${frozen}/status`))
@@ -182,7 +182,7 @@ describe("nodes that share a fleet", () => {
       assert.isBelow(afterCut.longest, overlapMax)
       assert.isAtMost(afterCut.most, 2)
       assert.deepStrictEqual(exits.map((exit) => exit.code), [0, 0, 0])
-      // What it decided in its sleep is not recorded: no device is stopped that nobody has started since its last stop.
+      // What it decided during the suspension is not recorded: no device is stopped without a start after its last stop.
       for (const [device, rules] of yield* rig.rules) {
         const turns = rules.filter((rule) => rule === "started" || rule === "moved" || rule === "fleet-stopped")
         const twice = turns.findIndex((rule, index) => rule !== "started" && turns[index - 1] !== "started")
@@ -208,7 +208,7 @@ describe("nodes that share a fleet", () => {
       })
       yield* rig.shared
 
-      // One that is no node, and one that would be the first node a second time.
+      // One that is no node, and one with the name of the first node.
       const [one] = rig.nodes as [ClusterRig.ClusterNode]
       const env = { DATABASE_URL: databaseUrl, WHATSAPP_API_URL: "http://127.0.0.1:9" }
       const alone = yield* ColumbaProcess.make({ directory: yield* freshDirectory, env })

@@ -1,4 +1,4 @@
-/** The program as its user meets it: what it says, and with what it ends. */
+/** The program as its user sees it: its output and its exit codes. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -56,7 +56,7 @@ const commands = [
 ]
 
 describe("help", () => {
-  it.live("teaches every command with examples", () =>
+  it.live("documents every command with examples", () =>
     Effect.gen(function*() {
       const { code, out } = yield* run(["--help"])
       assert.strictEqual(code, 0)
@@ -69,7 +69,7 @@ describe("help", () => {
       }
     }))
 
-  it.live("names the environment variable and the default beside each flag of serve", () =>
+  it.live("names the environment variable and the default of each flag of serve", () =>
     Effect.gen(function*() {
       const { out } = yield* run(["serve", "--help"])
       for (
@@ -84,7 +84,7 @@ describe("help", () => {
 })
 
 describe("mistakes", () => {
-  it.live("of usage are one line and a hint, and end with 2", () =>
+  it.live("of usage are one line and a hint, and exit with 2", () =>
     Effect.gen(function*() {
       const { code, err, out } = yield* run(["device", "list"])
       assert.strictEqual(code, 2)
@@ -95,7 +95,7 @@ describe("mistakes", () => {
       ])
     }))
 
-  it.live("in settings are reported all at once, without secrets and stack traces, and end with 2", () =>
+  it.live("in settings are reported all at once, without secrets and stack traces, and exit with 2", () =>
     Effect.gen(function*() {
       const { code, err } = yield* run(["serve", "--port", "lots"], {
         DATABASE_URL: "mysql://root:hunter2@db",
@@ -108,7 +108,7 @@ describe("mistakes", () => {
       assert.notInclude(err, "    at ")
     }))
 
-  it.live("read a .env file as they read the environment", () =>
+  it.live("in a .env file are reported like those of the environment", () =>
     Effect.gen(function*() {
       const cwd = yield* freshDirectory
       writeFileSync(join(cwd, ".env"), "PORT=lots\n")
@@ -118,7 +118,7 @@ describe("mistakes", () => {
     }))
 })
 
-describe("values that cannot be meant", () => {
+describe("invalid values", () => {
   const refused: ReadonlyArray<readonly [args: ReadonlyArray<string>, words: string]> = [
     [["devices", "list", "--limit", "0"], "--limit"],
     [["devices", "list", "--limit", "1001"], "--limit"],
@@ -128,7 +128,7 @@ describe("values that cannot be meant", () => {
     [["events", "tail", "--kind", "mesage.received"], "message.received, message.sent, "]
   ]
 
-  it.live("are refused before anything is asked, each with what is expected", () =>
+  it.live("are refused before any request, each with the expected form", () =>
     Effect.gen(function*() {
       for (const [args, words] of refused) {
         const { code, err } = yield* run(args)
@@ -140,8 +140,8 @@ describe("values that cannot be meant", () => {
     }))
 })
 
-describe("what is not there", () => {
-  it.live("is a server to talk to: says how to start one, and ends with 3", () =>
+describe("a missing part", () => {
+  it.live("is reported if it is the server, with the way to start one, and exit code 3", () =>
     Effect.gen(function*() {
       const url = `http://127.0.0.1:${yield* freePort}`
       for (const args of [["devices", "list"], ["events", "tail"]]) {
@@ -152,19 +152,19 @@ describe("what is not there", () => {
       }
     }))
 
-  it.live("is a user in DATABASE_URL, nor in the environment: said at once by all who need the database", () =>
+  it.live("is reported at once by all commands that need the database if it is the user of DATABASE_URL", () =>
     Effect.gen(function*() {
       const env = { DATABASE_URL: `postgres://127.0.0.1:${yield* freePort}/columba`, PORT: "0" }
       for (const command of ["serve", "doctor", "migrate"]) {
         const { code, err, out } = yield* run([command], env)
         assert.notStrictEqual(code, 0, command)
         assert.include(out + err, "DATABASE_URL names no user", command)
-        // What a start says at each try while it waits for a server.
+        // Printed by a start at each try while it waits for a server.
         assert.notInclude(out + err, "does not answer yet", command)
       }
     }))
 
-  it.live("is a database: doctor and migrate give the reason that the server or the network gave, as serve does", () =>
+  it.live("is reported by doctor and migrate with the server's or network's reason, as by serve, if it is the database", () =>
     Effect.gen(function*() {
       const port = yield* freePort
       const env = { DATABASE_URL: `postgres://columba:hunter2@127.0.0.1:${port}/columba` }
@@ -177,7 +177,7 @@ describe("what is not there", () => {
       }
     }))
 
-  it.live("is named by the doctor, each with how to fix it", () =>
+  it.live("is named by the doctor, each with its fix", () =>
     Effect.gen(function*() {
       const port = yield* freePort
       const { code, err, out } = yield* run(["doctor"], {
@@ -199,7 +199,7 @@ describe("what is not there", () => {
       assert.notInclude(json.out, "hunter2")
     }))
 
-  it.live("is a Redis: the doctor tells one that is away or refuses from one that does what it is asked", () =>
+  it.live("is reported by the doctor if it is Redis: unreachable, refusing, or usable", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const doctor = (url: string) => run(["doctor"], { REDIS_URL: url })
@@ -216,7 +216,7 @@ describe("what is not there", () => {
       }
     }))
 
-  it.live("is found by the doctor also where the gateway answers and refuses the key", () =>
+  it.live("is found by the doctor also if the gateway answers and refuses the key", () =>
     Effect.gen(function*() {
       const gateway = yield* SimulatedGateway.start({ dialect: "waha", waha: { apiKey: "the right key" } })
       const doctor = (key: string) =>
@@ -230,7 +230,7 @@ describe("what is not there", () => {
 })
 
 describe("a running Columba", () => {
-  it.live("delivers to a subscription that the commands add, look at, pause, replay and remove", () =>
+  it.live("delivers to a subscription that the commands add, show, pause, replay and remove", () =>
     Effect.gen(function*() {
       const cwd = yield* freshDirectory
       const server = yield* ColumbaProcess.make({
@@ -273,7 +273,7 @@ describe("a running Columba", () => {
       assert.strictEqual((yield* run("remove", id)).trim(), `removed ${id}`)
     }))
 
-  it.live("shows itself to the commands: demo devices with traffic, one more added, explained, and followed", () =>
+  it.live("is shown by the commands: demo devices with traffic, one more added, explained, and followed", () =>
     Effect.gen(function*() {
       const cwd = yield* freshDirectory
       const server = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })

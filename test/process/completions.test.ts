@@ -1,5 +1,5 @@
 /**
- * The completion scripts, each in its own shell as a person loads it. A shell that this machine does not have is installed
+ * The completion scripts, each in its own shell as a user loads it. A shell that this machine does not have is installed
  * from Debian's packages.
  */
 import { execFileSync } from "node:child_process"
@@ -25,7 +25,7 @@ COMP_CWORD=$((\${#COMP_WORDS[@]} - 1))
 printf '%s\\n' "\${COMPREPLY[@]}"
 `
 
-/** Types the line and a tab into a zsh in a terminal, which writes down what its completion system is given, and then ends. */
+/** Types the line and a tab into a zsh in a terminal, which records the input of its completion system, and then ends. */
 const zsh = `
 zmodload zsh/zpty
 zpty shell zsh -f -i
@@ -73,7 +73,7 @@ const lines: ReadonlyArray<readonly [line: string, offers: Array<string>, notOff
 
 describe("the completion script", () => {
   it.live.each(["bash", "zsh", "fish"] as const)(
-    "of %s offers what fits the line, in the shell itself",
+    "of %s offers the words that fit the line, in the shell itself",
     (name) =>
       Effect.gen(function*() {
         const wanted = { server: name, programs: [name], directories: ["/usr/bin"], debianPackage: name }
@@ -81,7 +81,7 @@ describe("the completion script", () => {
         const cwd = yield* freshDirectory
         const made = yield* runProgram(["--completions", name], { cwd })
         assert.strictEqual(made.code, 0, made.err)
-        // It is longer than what a pipe takes at once.
+        // It is longer than a pipe takes at once.
         assert.match(made.out, /###-end-columba-completions-###\n$/)
         const completions = join(cwd, `completions.${name}`)
         writeFileSync(completions, made.out)

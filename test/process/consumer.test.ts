@@ -1,6 +1,6 @@
 /**
- * The program is killed without warning while it hands incoming messages to the handler of examples/messageHandler.ts.
- * What the handler writes must be there exactly once for each message, with a broker and without one.
+ * The program is killed without warning while it passes incoming messages to the handler of examples/messageHandler.ts.
+ * The handler's writes must be there exactly once for each message, with a broker and without one.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
@@ -34,7 +34,7 @@ const exactlyOnce = Effect.fnUntraced(function*(seed: string, rabbitUrl: string 
     (rows) => rows.map(({ id }) => id)
   )
   yield* rig.killedUnderLoad({ kills, each, rate })
-  // What the kills took is in the log once its history was read.
+  // Messages missed by the kills are in the log once its history was read.
   yield* rig.gaps
   yield* rig.settled
   const wanted = (yield* readLog(databaseUrl)).flatMap((row) => {
@@ -51,9 +51,9 @@ const exactlyOnce = Effect.fnUntraced(function*(seed: string, rabbitUrl: string 
 })
 
 describe("killed four times while messages are handled", () => {
-  it.live("what a handler writes is there exactly once for each message of the queue", () =>
+  it.live("writes exactly once for each message of the queue", () =>
     Effect.flatMap(freshVhost, (url) => exactlyOnce("consumer", url)))
 
-  it.live("what a handler writes is there exactly once for each message of the log, without a broker", () =>
+  it.live("writes exactly once for each message of the log, without a broker", () =>
     exactlyOnce("consumer without a broker", null))
 })

@@ -1,4 +1,4 @@
-/** Made-up devices and messages stay where they belong: with the built-in simulator, on the embedded database. */
+/** Simulated devices and messages stay where they belong: with the built-in simulator, on the embedded database. */
 import { assert, describe, it } from "@effect/vitest"
 import { connect } from "amqplib"
 import { Effect } from "effect"
@@ -25,7 +25,7 @@ const hasDelivered = (columba: ColumbaProcess.ColumbaProcess) =>
       answer?.checks.some(({ detail, name }) => name === "sinks" && detail.includes("running, 0 behind")) === true
   )
 
-/** A queue that is not there yet has got nothing; the program declares it with the first event that it publishes. */
+/** A queue that does not exist yet has no messages; the program declares it with the first event that it publishes. */
 const countMessages = (url: string) =>
   Effect.promise(async () => {
     const connection = await connect(url)
@@ -49,7 +49,7 @@ const firstMessage = (columba: ColumbaProcess.ColumbaProcess) =>
   )
 
 describe("demo data", () => {
-  it.live("is not made on a real database: without a gateway the program runs with none and says how to set one", () =>
+  it.live("is not created on a real database: without a gateway the program runs with none and states how to set one", () =>
     Effect.gen(function*() {
       const columba = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,

@@ -1,9 +1,9 @@
 /**
- * Many messages are due within one minute, and the program is killed three times in it, each time before it has heard of the
- * last ones that the gateway has sent. The gateway's ledger and the database's times are the witnesses: none is sent before
- * its time, none twice, and none is missing; and what is due while the program runs starts within two seconds.
+ * Many messages are due within one minute, in which the program is killed three times, each time before it has received the
+ * last answers of the gateway. The gateway's ledger and the database's times are the witnesses: none is sent before its
+ * time, none twice, and none is missing; and messages that are due while the program runs start within two seconds.
  *
- * `COLUMBA_TEST_DUE` makes it larger, such as 10,000.
+ * `COLUMBA_TEST_DUE` makes the test larger, such as 10,000.
  */
 import { PgTypes } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
@@ -18,10 +18,10 @@ const messages = Number(process.env["COLUMBA_TEST_DUE"] ?? 300)
 const devices = 20
 const recipients = 40
 const minute = 60_000
-/** Requests of the client under way at once. */
+/** Requests of the client in flight at once. */
 const clients = 16
 
-/** What is due in the first part of the minute has an undisturbed program. */
+/** Messages due in the first part of the minute have an undisturbed program. */
 const undisturbed = 12_000
 const kills = [undisturbed, 2 * undisturbed, 3 * undisturbed]
 const latenessMax = 2000
@@ -58,18 +58,18 @@ const bringForward = (url: string, millis: number): Effect.Effect<void> =>
 const atMost = (sorted: ReadonlyArray<number>, share: number): number =>
   Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
 
-/** What the gateway has sent, and when. */
+/** The messages that the gateway has sent, and their times. */
 const sentBy = (core: SimulatorCore): ReadonlyArray<readonly [text: string, at: number]> =>
   core.ledger.entries().flatMap(({ at, sent }) => sent === undefined ? [] : [[sent.text, at] as const])
 
 describe(`${messages} messages that are due within one minute, in which the program is killed ${kills.length} times`, () => {
   it.live(
-    "none is early, none is sent twice, none is missing, and each starts within two seconds",
+    "sends none early, none twice and all of them, each within two seconds of its time",
     () =>
       Effect.gen(function*() {
         const databaseUrl = yield* freshDatabase
         const { columba, core, ids } = yield* startSimulated({ seed: "due", devices, databaseUrl })
-        // Stored for tomorrow, however long that takes, and then brought forward all at once.
+        // Stored for tomorrow, however long that takes, and then moved to now all at once.
         const tomorrow = Date.now() + 24 * 60 * minute
         yield* Effect.forEach(
           Array.from({ length: messages }, (_, n) => n),
@@ -105,7 +105,7 @@ describe(`${messages} messages that are due within one minute, in which the prog
         const sentAt = new Map(sent)
         const early = rows.filter(({ due_ms, text }) => (sentAt.get(text) ?? 0) < due_ms)
         const punctual = rows.filter(({ due_ms }) => due_ms < start + undisturbed - latenessMax)
-        // What was on its way when a kill came is claimed again after the doubt has passed.
+        // Messages in flight at a kill are claimed again after the doubt has passed.
         const lateness = punctual.filter(({ attempts }) => attempts === 1)
           .map(({ claimed_ms, due_ms }) => (claimed_ms ?? Infinity) - due_ms).sort((one, other) => one - other)
         const late = atMost(lateness, 1)

@@ -1,7 +1,7 @@
 /**
- * Planned moves under load, of a node that joins and of nodes that are stopped: the gateway is the witness that devices have a
- * socket all the time, that none has three, and that none keeps two. What was emitted is in the log, or lies in a named gap; a
- * device that was never without a socket has none.
+ * Planned moves under load, of a node that joins and of nodes that are stopped: the gateway is the witness that devices have
+ * a socket all the time, that none has three, and that none keeps two. Emitted events are in the log, or lie in a named gap;
+ * a device that was never without a socket has none.
  */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -15,10 +15,10 @@ const devices = 120
 /** Events per second. */
 const rate = 150
 
-/** The time in which a node that has let a device go listens for it, and that of the gateway's answer to its end. */
+/** The time in which a node listens for a device that it has released, and that of the gateway's answer to its end. */
 const overlapMax = 20_000
 
-/** A machine with other work: the next socket of so many devices may come after the time in which the first one is kept. */
+/** On a busy machine the next socket of this many devices may come after the time in which the first one is kept. */
 const darkMax = devices / 20
 
 it.live("devices that move from one node to another have a socket all the time, and no gap", () =>
@@ -74,7 +74,7 @@ it.live("devices that move from one node to another have a socket all the time, 
     dark += yield* move("a node is stopped", stop)
     dark += yield* move("it joins again", two.start)
 
-    // What is confirmed last is settled, so that a gap would be in the ledger.
+    // The last confirmations are settled, so that a gap would be in the ledger.
     yield* rig.emitted(rig.simulator.ledger.count + 20 * rate)
     rig.simulator.emitter.stop()
     yield* rig.settled

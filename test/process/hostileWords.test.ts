@@ -1,6 +1,6 @@
 /**
- * Words of others in a terminal. A device, a gateway and a WhatsApp user say what a terminal would obey; the built
- * program shows it in a pseudo terminal, and nothing but its own colours may reach that.
+ * Foreign texts in a terminal. A device, a gateway and a WhatsApp user have names and texts that a terminal would execute.
+ * The built program shows them in a pseudo terminal, which must receive only the program's own colours.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
@@ -15,14 +15,14 @@ import { runProgram } from "./support/runProgram.ts"
 /** Clears the screen, sets the title, begins a sequence with a C1 character, begins a line, and reverses the rest. */
 const hostile = "\u001b[2J\u001b]0;owned\u0007\u009b31mred\rowned\ncolumba: all is well\u202egnp"
 
-/** Colours are ours; a terminal obeys nothing else that is printed here. */
+/** The colours are the program's; a terminal must execute nothing else that is printed here. */
 // oxlint-disable-next-line no-control-regex -- our own colours begin with one
 const withoutColours = (text: string): string => text.replaceAll(/\u001b\[\d{1,2}m/g, "").replaceAll("\r\n", "\n")
 
 // oxlint-disable-next-line no-control-regex -- these are what must not be left
 const obeyed = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/u
 
-/** A Columba whose device, gateway and correspondents say what is hostile. */
+/** A Columba whose device, gateway and correspondents have hostile texts. */
 const makeServer = Effect.gen(function*() {
   const { services, url } = yield* startServer()
   const device = yield* Context.get(services, DeviceManager).register({
@@ -65,7 +65,7 @@ const makeServer = Effect.gen(function*() {
   return { url, id: device.id }
 })
 
-describe.skipIf(!hasTerminal)("words of others in a terminal", () => {
+describe.skipIf(!hasTerminal)("foreign texts in a terminal", () => {
   it.live("are shown with visible escapes by every command that prints them", () =>
     Effect.gen(function*() {
       const cwd = yield* freshDirectory
@@ -89,7 +89,7 @@ describe.skipIf(!hasTerminal)("words of others in a terminal", () => {
       }
     }))
 
-  it.live("stay JSON escapes in JSON, also those that JSON itself would let through", () =>
+  it.live("stay JSON escapes in JSON, also those that JSON itself would not escape", () =>
     Effect.gen(function*() {
       const cwd = yield* freshDirectory
       const { id, url } = yield* makeServer

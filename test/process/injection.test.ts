@@ -1,4 +1,4 @@
-/** SQL, header lines and paths in every text that the API takes, over Postgres: they are values, wherever they end up. */
+/** SQL, header lines and paths in every text that the API accepts, over Postgres: they are values, wherever they are used. */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -38,7 +38,7 @@ const routesOf = (document: Json): ReadonlyArray<Route> =>
     }))
   )
 
-/** Each with one text of the body exchanged, at whatever depth it is. */
+/** Each with one text of the body replaced, at whatever depth it is. */
 const exchange = (value: unknown, vector: string): ReadonlyArray<unknown> =>
   typeof value === "string"
     ? [vector]
@@ -51,7 +51,7 @@ const exchange = (value: unknown, vector: string): ReadonlyArray<unknown> =>
     : []
 
 describe("text in every field of the API", () => {
-  it.live("is a value: nothing fails inside, nothing is carried out, and what was there stays", () =>
+  it.live("is a value: no call fails internally, nothing is executed, and existing data stays", () =>
     Effect.gen(function*() {
       const gateway = yield* Effect.orDie(SimulatedGateway.start({ dialect: "bridge", devices: 1 }))
       const columba = yield* ColumbaProcess.make({
@@ -77,7 +77,7 @@ describe("text in every field of the API", () => {
       const document = yield* columba.get<Json>("/openapi.json")
       let asked = 0
       for (const { body, method, path, query } of routesOf(document)) {
-        // What is changed and removed here is nothing that exists, but for the name of the device.
+        // The objects changed and removed here do not exist, except for the name of the device.
         const fill = (vector: string) => path.replaceAll(/\{\w+\}/g, encodeURIComponent(vector))
         const usual = path.replaceAll("{id}", id).replaceAll("{chat}", "62811@s.whatsapp.net").replaceAll(
           "{name}",
@@ -95,7 +95,7 @@ describe("text in every field of the API", () => {
           for (const [target, payload] of requests) {
             const { cookie, status, text } = yield* call(target, method, payload)
             asked++
-            // Nor does the database refuse what became part of a statement: that is a 503.
+            // Nor does the database refuse a text that became part of a statement: that would be a 503.
             assert.notInclude([500, 503], status, `${method} ${target} ${JSON.stringify(payload)} ${text}`)
             assert.notMatch(text, /syntax error|SqlError|relation "|at .*\.ts:/, `${method} ${target}`)
             assert.isNull(cookie)

@@ -1,7 +1,7 @@
 /**
- * The program is killed without warning, again and again, while its devices hear 20,000 events and more. Whatever it had
- * committed must be in the log for good and must come out of the broker. What was on its way into the dying process, and
- * what was emitted while there was none, is read from the gateway's history as far as that has it, and the ledger of gaps
+ * The program is killed without warning, again and again, while its devices receive 20,000 events and more. All events that
+ * it had committed must stay in the log and must come out of the broker. Events on their way into the dying process, and
+ * those emitted while there was none, are read from the gateway's history as far as it has them, and the ledger of gaps
  * names the time of all the rest.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -15,7 +15,7 @@ import * as Rig from "./support/Rig.ts"
 const each = 3_300
 const kills = 5
 const devices = 50
-/** A minute's load: far from the limits, so that what is seen is the crash and not a queue. */
+/** A minute's load: far from the limits, so that the test shows the crash and not a queue. */
 const rate = 400
 
 /** Chooses the moments of the kills. Another one may be tried by `COLUMBA_TEST_SEED`. */
@@ -36,10 +36,10 @@ const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null)
   assert.strictEqual(exited.code, 0)
   assertSound(verdict)
   assert.deepStrictEqual([ledger.unnamed, ledger.untrue], [[], []])
-  // A device that was killed before it was online again has one gap for both kills; the ledgers above say that none is missing.
+  // A device that was killed before it was online again has one gap for both kills; the ledgers above show that none is missing.
   assert.isAtLeast(gaps.length, devices)
   assert.isAbove(ledger.recovered, 0)
-  // The run must have been what it claims to be.
+  // The run must have been as large as claimed.
   assert.isAtLeast(verdict.counts.committed, kills * each / 2)
 })
 

@@ -1,4 +1,4 @@
-/** `npm start`: npm starts a shell, and the shell starts the program. A killed npm can pass no signal on. */
+/** `npm start`: npm starts a shell, and the shell starts the program. A killed npm can forward no signal. */
 import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -1,6 +1,6 @@
 /**
  * The program is killed without warning in the middle of a login, at gateways of every dialect: while a code is shown, and just
- * after the phone has accepted. Nothing of the login is stored; the next process begins anew, or finds the account linked.
+ * after the phone has accepted. Nothing of the login is stored; the next process starts anew, or finds the account linked.
  */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
@@ -60,7 +60,7 @@ const setup = Effect.fnUntraced(function*(dialect: SimulatedDialect) {
   const become = (state: string) =>
     untilSo(`the device is ${state}`, columba.get<Device>(at), (device) => device.state._tag === state)
   yield* become("AwaitingLogin")
-  /** A device that was taken over a moment ago has no actor yet. */
+  /** A device that was claimed a moment ago has no actor yet. */
   const begin = untilSo(
     "a login shows a code",
     columba.post<Step>(`${at}/login`, {}).pipe(Effect.catchDefect(() => Effect.succeed<Step>({ _tag: "refused" }))),

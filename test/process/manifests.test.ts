@@ -45,7 +45,7 @@ describe("the manifests for Kubernetes", () => {
         WHATSAPP_API_USER: auth.user,
         WHATSAPP_API_PASSWORD: auth.password
       }
-      // Each pod has an address of its own, and the same ports. Of this machine's, all that begin with 127 do.
+      // Each pod has its own address, and the same ports. On this machine all that begin with 127 work.
       const network = `127.${randomInt(1, 255)}.${randomInt(1, 255)}`
       const addresses = Array.from({ length: nodes!.spec.replicas }, (_, index) => `${network}.${index + 1}`)
       assert.lengthOf(addresses, 3)

@@ -1,4 +1,4 @@
-/** `node dist/main.js` by a Node that is too old. Wants such a Node on the machine; says so where there is none. */
+/** `node dist/main.js` by a Node that is too old. Needs such a Node on the machine; reports if there is none. */
 import { execFileSync } from "node:child_process"
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -22,7 +22,7 @@ const lonely = Effect.map(freshDirectory, (cwd) => {
 })
 
 describe("the runtime guard", () => {
-  it("asks for the same Node as package.json", () => {
+  it("requires the same Node as package.json", () => {
     const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { engines: { node: string } }
     const [, major, minor] = /needed.*= \[(\d+), (\d+)\]/.exec(
       readFileSync(join(root, "src/bin/runtimeGuard.ts"), "utf8")
@@ -54,7 +54,7 @@ describe("the runtime guard", () => {
         assert.strictEqual(ran.code, 0, ran.err)
       }))
 
-    it.live("says in one line what is needed where none is installed", () =>
+    it.live("states in one line what is needed if none is installed", () =>
       Effect.gen(function*() {
         const { cwd, file } = yield* lonely
         const ran = yield* runProgram(["--version"], { cwd, command: [node, file] })
@@ -62,7 +62,7 @@ describe("the runtime guard", () => {
         assert.match(ran.err, /^columba needs Node 22\.19 or newer and this is [\d.]+: .*npm ci.*\n$/)
       }))
 
-    it.live("says in one line what npm start lacks after an install without scripts", () =>
+    it.live("states in one line what npm start lacks after an install without scripts", () =>
       Effect.gen(function*() {
         const cwd = yield* freshDirectory
         const ran = yield* runProgram([], { cwd, command: [node, join(root, "scripts/start.js")] })
@@ -70,7 +70,7 @@ describe("the runtime guard", () => {
         assert.match(ran.err, /^columba needs a newer Node than [\d.]+ to start: run 'npm rebuild node'.*\n$/)
       }))
 
-    it.live("passes signals on, and the server stops in order", () =>
+    it.live("forwards signals, and the server stops in order", () =>
       Effect.gen(function*() {
         const cwd = yield* freshDirectory
         const script = `

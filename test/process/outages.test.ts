@@ -1,6 +1,6 @@
 /**
- * What the program stands on goes away under load and comes back. The program stays up, says what is missing, and
- * nothing that was handed to a live socket is lost.
+ * RabbitMQ or Postgres fails under load and returns. The program stays up, reports what is missing, and no event that was
+ * sent to a live socket is lost.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -15,7 +15,7 @@ import { until } from "../support/until.ts"
 
 const devices = 50
 
-/** Runs the outage under a steady load, and judges when everything has come through. */
+/** Runs the outage under a steady load, and judges when everything has arrived. */
 const under = Effect.fnUntraced(function*(
   rate: number,
   rig: Rig.Rig,
@@ -37,10 +37,10 @@ const under = Effect.fnUntraced(function*(
   assertNothingMissed(verdict)
 })
 
-/** So many more events were emitted. */
+/** Waits until this many more events were emitted. */
 const heard = (rig: Rig.Rig, more: number) => Effect.suspend(() => rig.emitted(rig.simulator.ledger.count + more))
 
-/** What readiness says of one part. */
+/** Waits for the detail of one part in readiness. */
 const said = (rig: Rig.Rig, name: string, detail: RegExp, status: number) =>
   until(
     `readiness says of the ${name} ${detail.source}`,
@@ -51,7 +51,7 @@ const said = (rig: Rig.Rig, name: string, detail: RegExp, status: number) =>
   )
 
 describe("RabbitMQ", () => {
-  it.live("may be restarted and killed under load: ingest goes on and everything comes through", () =>
+  it.live("may be restarted and killed under load: reception continues and everything is delivered", () =>
     Effect.gen(function*() {
       const broker = yield* RabbitMqServer.make
       const rig = yield* Rig.make({
@@ -75,7 +75,7 @@ describe("RabbitMQ", () => {
     }))
 })
 
-/** A Postgres of this test alone, and the program on it. */
+/** A new Postgres for this test, and the program on it. */
 const onOwnPostgres = Effect.fnUntraced(function*(seed: string) {
   const database = yield* PostgresServer.make
   const databaseUrl = yield* freshDatabaseOn(database.url)
@@ -102,7 +102,7 @@ describe("Postgres", () => {
       }))
   }
 
-  it.live("away for long makes sockets pause within bounded memory, and none of their frames is lost", () =>
+  it.live("makes sockets pause within bounded memory in a long outage, and none of their frames is lost", () =>
     Effect.gen(function*() {
       const { database, rig } = yield* onOwnPostgres("postgres-away")
       yield* under(
@@ -125,7 +125,7 @@ describe("Postgres", () => {
       )
     }))
 
-  it.live("that neither answers nor closes connections makes the program wait and say so", () =>
+  it.live("makes the program wait and report it if it neither answers nor closes connections", () =>
     Effect.gen(function*() {
       const { database, rig } = yield* onOwnPostgres("postgres-frozen")
       yield* under(

@@ -1,4 +1,4 @@
-/** Far more requests at once than a key may make: what is accepted is stored, the rest is told when to ask again. */
+/** Far more requests at once than a key may make: accepted ones are stored, the rest get the time of the next attempt. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Agent, request } from "node:http"
@@ -8,12 +8,12 @@ import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 
 const requests = 10_000
 
-/** As many as wait at once for an answer; the others wait here. */
+/** The number that waits at once for an answer; the others wait here. */
 const connections = 128
 
 const rootKey = "root-key-0123456789"
 
-/** Of the key that asks for too much; it may use two seconds of it at once. */
+/** The rate of the key that asks for too much; it may use two seconds of it at once. */
 const perSecond = 20
 
 interface Answer {
@@ -41,7 +41,7 @@ const create = (url: string, agent: Agent, key: string, name: string) =>
   })
 
 describe("ten thousand requests at once", () => {
-  it.live("are accepted and stored, or refused with 429, and never fail, while health is told", () =>
+  it.live("are accepted and stored, or refused with 429, and never fail, while health answers", () =>
     Effect.gen(function*() {
       const columba = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
@@ -69,7 +69,7 @@ describe("ten thousand requests at once", () => {
         const begin = performance.now()
         assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
         waits.push(performance.now() - begin)
-        // The key's rate is its own: another key is answered.
+        // The rate belongs to the key: another key is answered.
         const { status } = yield* ask(`${url}/api/v1/server/ping`, { headers: { "x-api-key": rootKey } })
         assert.strictEqual(status, 200)
       }

@@ -21,7 +21,7 @@ beforeAll(() => {
 afterAll(() => rmSync(cwd, { recursive: true, force: true }))
 
 describe("the package", () => {
-  it.live("installs nothing but itself, and brings the program and its pages along", () =>
+  it.live("installs nothing but itself, and contains the program and its pages", () =>
     Effect.gen(function*() {
       const lock = JSON.parse(readFileSync(join(cwd, "package-lock.json"), "utf8")) as { packages: object }
       assert.deepStrictEqual(Object.keys(lock.packages), ["", "node_modules/columba"])

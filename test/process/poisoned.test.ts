@@ -1,6 +1,6 @@
 /**
- * A device whose events end the process that handles them, in a cluster whose nodes are started again when they die. It is
- * found and quarantined, and the others go on.
+ * A device whose events end the process that handles them, in a cluster whose nodes are restarted when they die. It is
+ * found and quarantined, and the others continue.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
@@ -59,7 +59,7 @@ describe("a device that kills its node", () => {
       yield* rig.shared
       const killer = rig.devices.find((id) => rig.upstreamOf.get(id) === "slot-1") ?? ""
 
-      // What every orchestrator does.
+      // The restart by an orchestrator.
       let deaths = 0
       const restarts = yield* Effect.forEach(rig.nodes, (node) =>
         Effect.forever(Effect.gen(function*() {

@@ -1,8 +1,8 @@
 /**
  * The program is killed without warning, again and again, while it sends, and connections to the gateway are reset before
  * or after a message was sent. A client repeats each request with its idempotency key until it is accepted. The gateway's
- * own ledger is the witness: no message was sent twice, none that was accepted is missing without a word, and what became
- * of each is what its status says.
+ * own ledger is the witness: no message was sent twice, none that was accepted is missing without a record, and the status
+ * of each is what really happened.
  *
  * `COLUMBA_TEST_SENDS` and `COLUMBA_TEST_KILLS` make it larger, such as 10,000 and 20.
  */
@@ -22,7 +22,7 @@ const kills = count("COLUMBA_TEST_KILLS", 3)
 const devices = 10
 const recipients = 40
 const resetShare = 0.02
-/** Requests of the client under way at once. */
+/** Requests of the client in flight at once. */
 const clients = 16
 
 const seed = process.env["COLUMBA_TEST_SEED"] ?? "sending"
@@ -40,7 +40,7 @@ interface Page {
   readonly next: string | null
 }
 
-/** What the gateway has sent, by text. */
+/** The messages that the gateway has sent, by text. */
 const ledgerOf = (core: SimulatorCore): ReadonlyMap<string, ReadonlyArray<string>> => {
   const byText = new Map<string, Array<string>>()
   for (const { id, sent } of core.ledger.entries()) {
@@ -49,7 +49,7 @@ const ledgerOf = (core: SimulatorCore): ReadonlyMap<string, ReadonlyArray<string
   return byText
 }
 
-/** Repeated with the same key until it is answered, as a client does whose connection broke. */
+/** Repeated with the same key until it is answered, as by a client whose connection broke. */
 const post = (url: string, device: string, n: number): Effect.Effect<string> =>
   untilSo(
     `message ${n} is accepted`,

@@ -48,7 +48,7 @@ const setup = Effect.gen(function*() {
 
 describe("killed around a message with a file", () => {
   it.live(
-    "what was answered with 201 is there for the message, and what was not is uploaded again",
+    "keeps an upload that was answered with 201 for its message, and lets others be uploaded again",
     () =>
       Effect.gen(function*() {
         const { become, columba, id, send, sent, upload } = yield* setup
@@ -82,7 +82,7 @@ describe("killed around a message with a file", () => {
   )
 
   it.live(
-    "what the gateway had is in doubt, found in the history by its caption, and sent once",
+    "leaves a message that the gateway had in doubt, finds it in the history by its caption, and sends it once",
     () =>
       Effect.gen(function*() {
         const { become, columba, core, send, sent, upload } = yield* setup

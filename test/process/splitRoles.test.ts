@@ -1,6 +1,6 @@
 /**
- * The API and the devices in processes of their own, on one database: what the one without devices answers, what it leaves to the
- * other, and what reaches the gateway through both.
+ * The API and the devices in separate processes, on one database: what the process without devices answers, what it leaves
+ * to the other, and what reaches the gateway through both.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -57,7 +57,7 @@ const setup = Effect.gen(function*() {
 const tagOf = ({ body, status }: Answer) => [status, body._tag]
 
 describe("a process without the role 'devices'", () => {
-  it.live("says which one has the device where only that can answer, and does all else itself", () =>
+  it.live("names the process of the device if only that can answer, and does all else itself", () =>
     Effect.gen(function*() {
       const { api, core, owner } = yield* setup
       const { body: { id } } = yield* api.ask("POST", "/devices", { name: "desk", upstreamId: "slot-1" })

@@ -1,4 +1,4 @@
-/** A stop in order leaves nothing half done, and a start after it goes on where it ended. */
+/** A stop in order leaves nothing half done, and the next start continues where it ended. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { assertSound, report } from "../support/Checker.ts"
@@ -13,7 +13,7 @@ import { until } from "../support/until.ts"
 const devices = 50
 const stopWithinMillis = 20_000
 
-/** Events per second: so many that the embedded database keeps up on a busy machine, where the rest of a stop has its time. */
+/** Events per second: few enough for the embedded database on a busy machine, and for the rest of a stop to have its time. */
 const rate = 200
 
 const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null) {
@@ -33,7 +33,7 @@ const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null)
   assert.deepStrictEqual([...new Set(codes)], [1001])
   const stopped = yield* rig.verdict
   console.log(`stopped in ${Math.round(first.millis)} ms; ${report(stopped)}`)
-  // Confirms were awaited: with a broker that answers, what is committed is delivered before the end.
+  // Confirms were awaited: with a broker that answers, all committed events are delivered before the end.
   assertSound(stopped)
 
   yield* rig.columba.start
@@ -49,12 +49,12 @@ const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null)
 })
 
 describe("SIGTERM under load", () => {
-  it.live("ends in order and in time on Postgres, and the next start goes on", () =>
+  it.live("ends in order and in time on Postgres, and the next start continues", () =>
     Effect.gen(function*() {
       yield* stoppedUnderLoad(yield* freshDatabase)
     }))
 
-  it.live("ends in order and in time on the embedded database, and the next start goes on", () =>
+  it.live("ends in order and in time on the embedded database, and the next start continues", () =>
     stoppedUnderLoad(null))
 })
 
@@ -81,7 +81,7 @@ describe("SIGTERM while the database does not answer", () => {
 })
 
 describe("a second process", () => {
-  it.live("on the same data directory is refused, says why, and does not disturb the first", () =>
+  it.live("on the same data directory is refused with the reason, and does not disturb the first", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make({ databaseUrl: null, rabbitUrl: yield* freshVhost, devices: 2, seed: "second" })
       const second = yield* ColumbaProcess.make({ directory: rig.directory, env: {} })

@@ -1,6 +1,6 @@
 /**
- * The program is killed without warning while it delivers to two subscribers, one of them slow. Each must get every
- * committed event, in order for each device, under one id; what comes twice is what a crash may repeat.
+ * The program is killed without warning while it delivers to two subscribers, one of them slow. Each must receive every
+ * committed event, in order per device, under one id; repeats are only those that a crash may cause.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -22,7 +22,7 @@ const seed = process.env["COLUMBA_TEST_SEED"] ?? "subscriptions"
 
 describe("killed four times in the middle of deliveries", () => {
   it.live(
-    "every subscriber gets every committed event, in order for each device, under one id",
+    "every subscriber receives every committed event, in order per device, under one id",
     () =>
       Effect.gen(function*() {
         const rig = yield* Rig.make({
@@ -81,7 +81,7 @@ describe("killed four times in the middle of deliveries", () => {
             assert.isAbove(seq, last.get(deviceId) ?? 0, `order of ${deviceId}`)
             last.set(deviceId, seq)
           }
-          // A second of deliveries per crash, at most: what is written once per second.
+          // A second of deliveries per crash, at most: the cursor is written once per second.
           const repeated = received.length - seen.size
           console.log(`seed ${seed}; ${log.length} events, ${repeated} of ${received.length} deliveries were repeats`)
           assert.isBelow(repeated, kills * 4 * rate)

@@ -1,6 +1,6 @@
 /**
- * What the built program tells of itself to others, with everything turned on: debug logs, every trace, metrics. Neither
- * secrets nor phone numbers nor what people wrote may be in it.
+ * The telemetry of the built program with everything turned on: debug logs, every trace, metrics. It may contain neither
+ * secrets nor phone numbers nor texts of messages.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -54,7 +54,7 @@ const assertTraced = (events: Events["items"], spans: ReadonlyArray<OtlpCollecto
 }
 
 describe("telemetry of the built program", () => {
-  it.live("traces every event from its arrival to the confirm, and holds no secret, phone number or text of a message", () =>
+  it.live("traces every event from its arrival to the confirm, and contains no secret, phone number or text of a message", () =>
     Effect.gen(function*() {
       const directory = yield* scratch
       const { collector, grpcUrl } = yield* OtlpCollector.make

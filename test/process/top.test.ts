@@ -1,4 +1,4 @@
-/** `columba top` in a real terminal, with keys that are typed. */
+/** `columba top` in a real terminal, with typed keys. */
 import { spawn } from "node:child_process"
 import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
@@ -35,7 +35,7 @@ const start = Effect.fnUntraced(function*(url: string) {
 })
 
 describe.skipIf(!hasTerminal)("columba top", () => {
-  it.live("shows the fleet, answers keys, says that the server is away, and gives the terminal back", () =>
+  it.live("shows the fleet, answers keys, shows that the server is down, and restores the terminal", () =>
     Effect.gen(function*() {
       const columba = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
@@ -65,7 +65,7 @@ describe.skipIf(!hasTerminal)("columba top", () => {
       assert.strictEqual((yield* columba.terminate).code, 0)
     }))
 
-  it.live("says what to use where there is no terminal", () =>
+  it.live("names the commands to use if there is no terminal", () =>
     Effect.gen(function*() {
       const { code, err } = yield* runProgram(["top"], { cwd: yield* freshDirectory })
       assert.strictEqual(code, 2)

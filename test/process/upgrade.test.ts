@@ -1,6 +1,6 @@
 /**
- * A cluster is upgraded node by node: the old and the new version run side by side for as long as that takes, over one
- * database and one fleet. A version that is further away does not get in.
+ * A cluster is upgraded node by node: the old and the new version run together for as long as that takes, over one database
+ * and one fleet. A version that is further away is refused.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -16,7 +16,7 @@ import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 
 const devices = 60
 
-/** What a minor version may add to what the nodes say to each other: a field, and a question. */
+/** What a minor version may add to the calls between nodes: a field, and a call. */
 const newerWords: ReadonlyArray<Change> = [
   {
     name: "newer words",
@@ -40,7 +40,7 @@ const newerWords: ReadonlyArray<Change> = [
 ]
 
 describe("versions of a program in a cluster", () => {
-  it.live("share a fleet with the next one while nodes are replaced one by one, and refuse one that is further away", () =>
+  it.live("share a fleet with the next version while nodes are replaced one by one, and refuse one that is further away", () =>
     Effect.gen(function*() {
       const newer = yield* buildChanged(newerWords, "0.2.0")
       const databaseUrl = yield* freshDatabase

@@ -1,7 +1,7 @@
 /**
- * A gateway that posts its events, and gives up on each after a few tries: the program is killed and stopped
- * between receipt and answer, and its address is out of reach for ten seconds. Nothing that was answered may be missing, and
- * as long as the gateway's tries last, nothing may be missing at all.
+ * A gateway that posts its events, and abandons each after a few tries: the program is killed and stopped between receipt
+ * and answer, and its address is unreachable for ten seconds. No event that was answered may be missing, and as long as
+ * the gateway's tries last, no event may be missing at all.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -11,14 +11,14 @@ import { freshDatabase } from "../support/database.ts"
 import { until } from "../support/until.ts"
 import * as Rig from "./support/Rig.ts"
 
-/** `apart`: the devices run in another process than the one that takes the webhooks. */
+/** `apart`: the devices run in another process than the one that accepts the webhooks. */
 const make = Effect.fnUntraced(function*(apart = false) {
   const rig = yield* Rig.make({
     databaseUrl: yield* freshDatabase,
     rabbitUrl: null,
     devices: 4,
     seed: "webhooks",
-    // Its tries last for two minutes, so that a start of the program on a machine with other work is not too slow.
+    // Its tries last for two minutes, so that a start of the program on a busy machine is not too slow.
     simulator: { dialect: "gowa", gowa: { pace: 0, webhookPace: 4, webhooks: { secret: "nobody knows" } } },
     apart
   })
@@ -26,7 +26,7 @@ const make = Effect.fnUntraced(function*(apart = false) {
   return {
     ...rig,
     sent: webhooks,
-    /** Returns once the gateway has delivered or given up everything. */
+    /** Returns once the gateway has delivered or abandoned everything. */
     delivered: until(
       "the gateway has delivered everything",
       Effect.sync(() => webhooks.pending === 0),
@@ -36,7 +36,7 @@ const make = Effect.fnUntraced(function*(apart = false) {
   }
 })
 
-/** What the gateway delivered must be in the log; an event without an id looks like its repeat if both say the same. */
+/** Delivered events must be in the log; an event without an id looks like its repeat if both have the same content. */
 const judge = Effect.fnUntraced(function*({ finish, sent }: Effect.Success<ReturnType<typeof make>>) {
   const { verdict } = yield* finish
   const { attempts, delivered, dropped } = sent
@@ -66,7 +66,7 @@ describe("a gateway that posts its events", () => {
       yield* judge(rig)
     }))
 
-  it.live("loses none where a process without devices takes them, and is killed", () =>
+  it.live("loses none if a process without devices accepts them, and is killed", () =>
     Effect.gen(function*() {
       const rig = yield* make(true)
       const { columba, delivered, emitted, simulator, someUnanswered } = rig
@@ -81,7 +81,7 @@ describe("a gateway that posts its events", () => {
       yield* judge(rig)
     }))
 
-  it.live("loses none while its way to the program is cut for ten seconds", () =>
+  it.live("loses none while its connection to the program is cut for ten seconds", () =>
     Effect.gen(function*() {
       const rig = yield* make()
       const { delivered, emitted, sent, simulator, webhooks } = rig

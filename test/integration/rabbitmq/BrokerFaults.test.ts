@@ -19,17 +19,17 @@ const stateBecomes = (tag: "Connected" | "Blocked" | "Disconnected") =>
   )
 
 /**
- * RabbitMQ 3.10 keeps the names of its queues' logs in tables that reach the disk some time after a queue is declared;
- * killed before that, it comes back with an empty queue that confirms nothing. Queues of a fleet are older than that.
+ * RabbitMQ 3.10 keeps the names of its queues' logs in tables that reach the disk some time after a queue is declared.
+ * Killed before that, it restarts with an empty queue that confirms nothing. Queues of a fleet are older than that.
  */
 const settleNames = "[dets:sync(Table) || Table <- dets:all()]."
 
-/** A node needs some seconds to stop and start, on a machine with much other work two minutes. */
+/** A node needs some seconds to stop and start, on a busy machine two minutes. */
 const timeout = 600_000
 
 describe("a broker that fails", () => {
   withLayer(broker, { excludeTestServices: true, timeout })((it) => {
-    it.effect("is waited for over a memory alarm: the cursor stays, and nothing is lost", () =>
+    it.effect("is awaited over a memory alarm: the cursor stays, and nothing is lost", () =>
       Effect.gen(function*() {
         const { ctl, ctlCommand, url: server } = yield* Broker
         const url = yield* freshVhostOn(server, ctlCommand)
@@ -83,14 +83,14 @@ describe("a broker that fails", () => {
       }), timeout)
 
     it.effect(
-      "gets its exchanges and queues again when it comes back without its definitions",
+      "has its exchanges and queues declared again when it returns without its definitions",
       () =>
         Effect.gen(function*() {
           const { ctl, url } = yield* Broker
           yield* Effect.gen(function*() {
             yield* appendAll(drafts(100))
             yield* caughtUp
-            // The default virtual host and the user come back with a reset; all else is gone, messages too.
+            // The default virtual host and the user are created by a reset; all else is gone, messages too.
             yield* ctl("stop_app")
             yield* Effect.ensuring(ctl("reset"), Effect.orDie(ctl("start_app")))
             forgetVhosts(url)
@@ -105,7 +105,7 @@ describe("a broker that fails", () => {
       timeout
     )
 
-    it.effect("is left when it freezes, and taken up again when it thaws", () =>
+    it.effect("is disconnected when it is suspended, and used again when it resumes", () =>
       Effect.gen(function*() {
         const { ctlCommand, freeze, thaw, url: server } = yield* Broker
         const url = yield* freshVhostOn(server, ctlCommand)
@@ -122,7 +122,7 @@ describe("a broker that fails", () => {
         }).pipe(Effect.provide(layer(url)), Effect.ensuring(thaw))
       }), timeout)
 
-    it.effect("does not hold up the start or the end of a process while it is away", () =>
+    it.effect("does not delay the start or the end of a process while it is down", () =>
       Effect.gen(function*() {
         const { start, stop, url } = yield* Broker
         yield* stop

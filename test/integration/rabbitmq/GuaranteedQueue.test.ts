@@ -1,7 +1,7 @@
 /**
- * The queue that Columba guarantees gets every incoming message, whatever becomes of it at the broker and whichever other
- * queues are bound to the same routing keys. In each test another queue takes every event, so that the broker could confirm an
- * event without the guaranteed queue.
+ * The queue that Columba guarantees gets every incoming message, whatever happens to it at the broker and whichever other
+ * queues are bound to the same routing keys. In each test another queue receives every event, so that the broker could
+ * confirm an event without the guaranteed queue.
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { Channel } from "amqplib"
@@ -34,14 +34,14 @@ const afterFault = Effect.fnUntraced(function*(url: string, fault: (channel: Cha
 const distinct = (delivered: ReadonlyArray<{ readonly seq: number }>) => new Set(delivered.map(({ seq }) => seq)).size
 
 describe("the guaranteed queue", () => {
-  it.live("gets every event after it was deleted, though another queue takes them too", () =>
+  it.live("gets every event after it was deleted, though another queue receives them too", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const delivered = yield* afterFault(url, (channel) => channel.deleteQueue(incomingQueue))
       assert.strictEqual(distinct(delivered), 200)
     }))
 
-  it.live("gets every event after it was unbound, though another queue takes them too", () =>
+  it.live("gets every event after it was unbound, though another queue receives them too", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const delivered = yield* afterFault(

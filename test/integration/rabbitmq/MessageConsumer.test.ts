@@ -1,4 +1,4 @@
-/** The consumer over a real broker and a real database: poison, dead letters, and either of them away. */
+/** The consumer over a real broker and a real database: poison messages, dead letters, and an outage of either. */
 import { assert, describe, it, layer as withLayer } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Exit, Latch, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
@@ -48,7 +48,7 @@ const makeEvent = (body = "hello", chat = `62${++made}@s.whatsapp.net`) => {
 
 type Event = ReturnType<typeof makeEvent>
 
-/** A handler may be held for as long as a test lasts. */
+/** A handler may be blocked until the test ends. */
 const quick = {
   attemptsMax: 4,
   retryMin: Duration.millis(20),
@@ -74,7 +74,7 @@ const consuming = Effect.fnUntraced(function*(options: {
   readonly refuse?: (body: string) => HandlerFailed | null
   readonly work?: (body: string) => Effect.Effect<void>
   readonly holdMax?: Duration.Duration
-  /** Comes after what the commit writes. */
+  /** Runs after the writes of the commit. */
   readonly committing?: (body: string) => Effect.Effect<void>
 }): Effect.fn.Return<Consuming, never, Scope.Scope> {
   const { databaseUrl, url } = options
@@ -156,7 +156,7 @@ const readinessOf = (context: Context.Context<Readiness>) =>
   )
 
 describe("the consumer", () => {
-  it.live("a message that cannot be handled becomes a dead letter after its attempts, and is handled by a retry once it can", () =>
+  it.live("makes a message a dead letter after its attempts, and handles it on a retry once it can", () =>
     Effect.gen(function*() {
       let broken = true
       const { dead, depths, publish, rows } = yield* consuming({
@@ -167,7 +167,7 @@ describe("the consumer", () => {
       const poison = makeEvent("poison")
       yield* publish(makeEvent("a"), poison, makeEvent("b"))
       yield* until("it is dead", Effect.map(depths, ([, gone]) => gone === 1))
-      // It held up nobody.
+      // It delayed no other message.
       assert.deepStrictEqual(yield* rows, ["a", "b"])
       const { items: [letter], total } = yield* dead.list(10)
       assert.strictEqual(total, 1)
@@ -181,7 +181,7 @@ describe("the consumer", () => {
       })
       assert.deepInclude(letter?.failures[0], { handler: "writer", attempts: 4, message: "no such product" })
       assert.isBelow(Math.abs(Date.parse(letter?.diedAt ?? "") - Date.now()), 120_000)
-      // Looked at, it is where it was.
+      // Reading it leaves it in place.
       assert.strictEqual((yield* dead.list(10)).items.length, 1)
       assert.deepStrictEqual(yield* dead.retry(["0199b2c4-0000-7000-8000-00000000ffff"]), [])
       assert.deepStrictEqual(yield* dead.retry(null), [poison.id])
@@ -195,7 +195,7 @@ describe("the consumer", () => {
       assert.deepStrictEqual(yield* depths, [0, 0])
     }))
 
-  it.live("what cannot be read, or can never be handled, is a dead letter at once, and can be dropped", () =>
+  it.live("makes unreadable and permanently failing messages dead letters at once, which can be dropped", () =>
     Effect.gen(function*() {
       const { dead, depths, publish } = yield* consuming({
         url: yield* freshVhost,
@@ -219,7 +219,7 @@ describe("the consumer", () => {
       assert.deepStrictEqual((yield* dead.list(10)).items.map(({ id }) => id), ids.slice(0, 1))
     }))
 
-  it.live("a retry that dies between its confirm and the end of the dead letter has the message handled once", () =>
+  it.live("handles a message once if its retry dies between its confirm and the end of the dead letter", () =>
     Effect.gen(function*() {
       let broken = true
       const url = yield* freshVhost
@@ -232,7 +232,7 @@ describe("the consumer", () => {
       yield* publish(event)
       yield* until("it is dead", Effect.map(depths, ([, gone]) => gone === 1))
       broken = false
-      // What is left of such a retry: the message in the queue, and the dead letter where it was.
+      // The remains of such a retry: the message in the queue, and the dead letter in its place.
       yield* publish(event)
       yield* until("it is handled", Effect.map(rows, (all) => all.length === 1))
       assert.deepStrictEqual(yield* dead.retry(null), [event.id])
@@ -242,7 +242,7 @@ describe("the consumer", () => {
       assert.deepStrictEqual(yield* rows, ["once", "z"])
     }))
 
-  it.live("with the database away nothing is acknowledged, what is held is bounded, and all is handled when it is back", () =>
+  it.live("acknowledges nothing during a database outage, holds a bounded number, and handles all afterwards", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const database = new URL(yield* freshDatabase)
@@ -262,7 +262,7 @@ describe("the consumer", () => {
       yield* until("all are acknowledged", Effect.map(depths, ([incoming, gone]) => incoming + gone === 0))
     }))
 
-  it.live("a commit that never ends is rolled back and has failed; after its attempts it is a dead letter, and others go on", () =>
+  it.live("rolls back a commit that never ends as failed, makes it a dead letter after its attempts, and handles others", () =>
     Effect.gen(function*() {
       const { dead, depths, publish, rows } = yield* consuming({
         url: yield* freshVhost,
@@ -277,7 +277,7 @@ describe("the consumer", () => {
       assert.deepInclude(letter?.failures[0], { attempts: 4, message: "the commit did not end within 1s" })
     }))
 
-  it.live("what is held too long goes back to the broker by itself, before that closes the channel with all it holds", () =>
+  it.live("returns messages that it holds too long to the broker, before the broker closes the channel", () =>
     Effect.gen(function*() {
       const twice = yield* Deferred.make<void>()
       const begun: Array<string> = []
@@ -301,7 +301,7 @@ describe("the consumer", () => {
       assert.include(yield* readiness, "running")
     }))
 
-  it.live("handles the messages of one chat in order, and of other chats meanwhile", () =>
+  it.live("handles the messages of one chat in order, and of other chats concurrently", () =>
     Effect.gen(function*() {
       const bodies = Array.from({ length: 30 }, (_, index) => String(index))
       const [others, all, first] = [yield* Deferred.make<void>(), yield* Deferred.make<void>(), yield* Latch.make()]
@@ -315,7 +315,7 @@ describe("the consumer", () => {
           if (seen.length === 2 * bodies.length) Deferred.doneUnsafe(all, Exit.void)
           return null
         },
-        // Those of its chat that come after it would overtake.
+        // Later messages of its chat would overtake.
         work: (body) => body === "0" ? first.await : Effect.void
       })
       yield* publish(...bodies.flatMap((body) => [makeEvent(body, "621@s.whatsapp.net"), makeEvent("other")]))
@@ -334,7 +334,7 @@ const timeout = 120_000
 
 describe("the consumer of a broker that restarts", () => {
   withLayer(Layer.effect(Broker, Effect.orDie(RabbitMqServer.make)), { excludeTestServices: true, timeout })((it) => {
-    it.effect("goes on by itself; what was in flight comes again and is handled once", () =>
+    it.effect("continues by itself; messages in flight are redelivered and handled once", () =>
       Effect.gen(function*() {
         const { ctlCommand, restart, url: server } = yield* Broker
         const url = yield* freshVhostOn(server, ctlCommand)

@@ -1,4 +1,4 @@
-/** The one connection, with a broker that refuses it, or closes it in the moment it is open. */
+/** The one connection, with a broker that refuses it, or closes it as soon as it is open. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
@@ -14,7 +14,7 @@ const forced = Buffer.from("CONNECTION_FORCED - as the test wants")
 const closing = Buffer.concat([Buffer.from([0, 10, 0, 50, 1, 64, forced.length]), forced, Buffer.from([0, 0, 0, 0])])
 const closeFrame = Buffer.concat([Buffer.from([1, 0, 0, 0, 0, 0, closing.length]), closing, Buffer.from([0xce])])
 
-/** Between us and a broker: the first connection is closed by the very packet that says it is open. */
+/** Between Columba and a broker: the first connection is closed by the very packet that reports it open. */
 const closingAtOnce = (upstream: string): Effect.Effect<
   { readonly url: string; readonly connections: () => number },
   never,
@@ -65,7 +65,7 @@ const refusedAs = Effect.fnUntraced(function*(change: (url: URL) => void) {
 })
 
 describe("the connection to RabbitMQ", () => {
-  it.live("says that the broker refuses the password", () =>
+  it.live("reports that the broker refuses the password", () =>
     Effect.gen(function*() {
       const { cause, message } = yield* refusedAs((url) => {
         url.password = "hunter2"
@@ -75,7 +75,7 @@ describe("the connection to RabbitMQ", () => {
       assert.notInclude(message, "hunter2")
     }))
 
-  it.live("says that the virtual host is missing", () =>
+  it.live("reports that the virtual host is missing", () =>
     Effect.gen(function*() {
       const { cause, message } = yield* refusedAs((url) => {
         url.pathname = "/nowhere"
@@ -84,7 +84,7 @@ describe("the connection to RabbitMQ", () => {
       assert.include(message, "virtual host refused")
     }))
 
-  it.live("says that nothing answers at the address", () =>
+  it.live("reports that nothing answers at the address", () =>
     Effect.gen(function*() {
       const { cause, message } = yield* refusedAs((url) => {
         url.port = "1"
@@ -93,7 +93,7 @@ describe("the connection to RabbitMQ", () => {
       assert.include(message, "ECONNREFUSED")
     }))
 
-  it.live("is made anew when the broker closes it in the moment it stands", () =>
+  it.live("is opened again if the broker closes it as soon as it is open", () =>
     Effect.gen(function*() {
       const broker = yield* closingAtOnce(yield* freshVhost)
       const rabbit = yield* RabbitMq.make({ url: Redacted.make(broker.url) })

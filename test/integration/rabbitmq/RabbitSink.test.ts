@@ -11,7 +11,7 @@ import { appendAll, caughtUp, openChannel, drafts, drain, layer, theView, verdic
 import { untilSo } from "../../support/until.ts"
 
 describe("events to RabbitMQ", () => {
-  it.live("delivers every committed event once, in order for each device, under its own id", () =>
+  it.live("are delivered once each, in order per device, under their own id", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -24,7 +24,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("gives each message the event's properties and its wire form", () =>
+  it.live("carry the event's properties and its wire form", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -65,7 +65,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("counts an event without any subscriber as delivered", () =>
+  it.live("count as delivered without any subscriber", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -76,7 +76,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("is not held up by an event whose kind is longer than a routing key may be", () =>
+  it.live("are not delayed by an event whose kind is longer than a routing key may be", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -87,7 +87,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("delivers events of any size and any script as they are", () =>
+  it.live("are delivered unchanged in any size and any script", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -111,7 +111,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("continues after its connections were closed under load, and loses nothing", () =>
+  it.live("continue after their connections were closed under load, and none is lost", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const control = inject("rabbitControl")
@@ -130,7 +130,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("declares a deleted queue again and delivers what was returned, also where another queue has taken it", () =>
+  it.live("are delivered after their deleted queue is declared again, also if another queue has received them", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -147,7 +147,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("says which queue has other settings, and continues by itself once that is fixed", () =>
+  it.live("wait for a queue with other settings, which is named, and continue once that is fixed", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const channel = yield* openChannel(url)
@@ -165,7 +165,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("waits for a queue of others that is full and refuses, and continues once it has room", () =>
+  it.live("wait for another's queue that is full and refuses, and continue once it has room", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const channel = yield* openChannel(url)
@@ -189,7 +189,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("keeps what a consumer rejects in the queue of dead letters", () =>
+  it.live("are kept in the queue of dead letters when a consumer rejects them", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {

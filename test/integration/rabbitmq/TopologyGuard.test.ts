@@ -1,4 +1,4 @@
-/** What the guard notices while nothing is published, and what it says of it. */
+/** What the guard notices while nothing is published, and what it reports. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric, Redacted } from "effect"
 import { TestClock } from "effect/testing"
@@ -98,7 +98,7 @@ describe("the guard of exchanges and queues", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("keeps saying what it cannot declare until that has changed", () =>
+  it.live("keeps reporting what it cannot declare until that has changed", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const channel = yield* openChannel(url)

@@ -1,4 +1,4 @@
-/** The sample of docs/consuming.md is the program in examples/, and it does what the page says. */
+/** The sample of docs/consuming.md is the program in examples/, and it behaves as the page states. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue } from "effect"
 import { spawn } from "node:child_process"
@@ -53,7 +53,7 @@ const readBodies = (path: string) => {
 }
 
 describe("the sample consumer", () => {
-  it("is printed in the page as it is", () => {
+  it("is printed on the page unchanged", () => {
     const page = readFileSync(join(root, "docs/consuming.md"), "utf8")
     const [, printed] = /```ts\n([^]*?)```/.exec(page) ?? []
     assert.strictEqual(printed, readFileSync(sample, "utf8"))
@@ -72,7 +72,7 @@ describe("the sample consumer", () => {
             yield* appendAll(committed.slice(0, 20))
             yield* next("handled", 20)
           }))
-          // The queue keeps what comes while the consumer is away.
+          // The queue keeps the messages that arrive while the consumer is down.
           yield* appendAll(committed.slice(20))
           const next = yield* started(url, database)
           yield* next("handled", 10)

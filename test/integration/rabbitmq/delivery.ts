@@ -1,4 +1,4 @@
-/** A log in memory, relayed to a real broker, and what came out of the broker's queue. */
+/** A log in memory, relayed to a real broker, and the messages from the broker's queue. */
 import { connect } from "amqplib"
 import type { ConfirmChannel, ConsumeMessage } from "amqplib"
 import { Duration, Effect, Layer, Redacted } from "effect"
@@ -69,7 +69,7 @@ export const appendAll = Effect.fnUntraced(function*(all: ReadonlyArray<EventDra
 
 export const theView = Effect.flatMap(SinkRelays, ({ views }) => Effect.map(views, ([view]) => view!))
 
-/** The durable cursor stands at the end of the log. */
+/** Waits until the durable cursor is at the end of the log. */
 export const caughtUp = Effect.gen(function*() {
   const log = yield* EventLog
   const { head } = yield* log.bounds
@@ -91,7 +91,7 @@ export const openChannel = (url: string): Effect.Effect<ConfirmChannel, never, S
     ({ connection }) => Effect.promise(() => connection.close().catch(() => {}))
   ).pipe(Effect.map(({ channel }) => channel))
 
-/** Empties the queue, in its order: rounds of as many messages as it says it has, until it has none. */
+/** Empties the queue, in its order: rounds of as many messages as it reports, until it has none. */
 export const drain = (url: string, queue: string = incomingQueue): Effect.Effect<ReadonlyArray<ConsumeMessage>> =>
   Effect.scoped(Effect.flatMap(openChannel(url), (channel) =>
     Effect.promise(async () => {
@@ -119,7 +119,7 @@ export const toDelivered = (message: ConsumeMessage): Delivered => ({
   redelivered: message.fields.redelivered
 })
 
-/** The whole log beside all that has reached the queue. */
+/** Compares the whole log with all messages that have reached the queue. */
 export const verdict = Effect.fnUntraced(function*(messages: ReadonlyArray<ConsumeMessage>): Effect.fn.Return<
   Verdict,
   never,

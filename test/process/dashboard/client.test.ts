@@ -89,7 +89,7 @@ describe("the client in a browser", () => {
         )
       })
       assert.deepStrictEqual(answers, { devices: 3, size: 1000, refused: "Forbidden" })
-      /** Waits until every stream has handed out so many more, and gives what each has handed out. */
+      /** Waits until every stream has returned this many more events, and returns all of each. */
       const handedOut = (more: number, before: ClientPage["seen"] | null) =>
         Effect.promise(async () => {
           const floor = before === null ? 0 : Math.max(...Object.values(before).map((seqs) => seqs.length))

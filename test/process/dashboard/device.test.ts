@@ -1,4 +1,4 @@
-/** One device's page in a real browser: its state and why, its transitions, its gaps on the axis of time, its events. */
+/** One device's page in a real browser: its state and the reason, its transitions, its gaps on a time axis, its events. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { UpstreamId } from "../../../src/domain/Ids.ts"
@@ -15,7 +15,7 @@ const hour = 3_600_000
 const ago = (millis: number): string => new Date(Date.now() - millis).toISOString()
 
 describe("the page of a device", () => {
-  it.live("says why, shows transitions with their evidence, draws gaps where they were, and follows events", () =>
+  it.live("shows the reason of its state, transitions with their evidence, gaps where they were, and follows events", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer({ storage: yield* makeStorage, pages: true })
       const device = yield* Effect.orDie(

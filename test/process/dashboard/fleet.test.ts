@@ -1,4 +1,4 @@
-/** The fleet in a real browser: live, searchable, in words, and fluid with ten thousand devices. */
+/** The fleet in a real browser: live, searchable, described in words, and fluid with ten thousand devices. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Schedule } from "effect"
 import type { Browser, Page } from "playwright-core"
@@ -31,7 +31,7 @@ const setUp = Effect.fnUntraced(function*(names: ReadonlyArray<string>) {
   return { url, devices, become, log, manager, repository: Context.get(context, DeviceRepository) }
 })
 
-/** In the page: scrolls at every frame, and says how long frames took and what was there. */
+/** In the page: scrolls at every frame, and returns the frame times and the visible rows. */
 const scroll = async ({ frames, pixels }: { readonly frames: number; readonly pixels: number }) => {
   const scroller = document.querySelector(".scroller")!
   const took: Array<number> = []
@@ -61,7 +61,7 @@ interface TraceEvent {
   readonly args?: { readonly name?: string }
 }
 
-/** Begins to trace; what it returns ends that, and says how much CPU time the page's main thread has used. */
+/** Starts a trace; the returned function ends it, and returns the CPU time of the page's main thread. */
 const watchMainThread = async (browser: Browser, page: Page) => {
   await browser.startTracing(page, {
     categories: ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
@@ -84,7 +84,7 @@ const watchMainThread = async (browser: Browser, page: Page) => {
 }
 
 describe("the fleet page", () => {
-  it.live("shows devices as they change, what needs a person in words, and what a search finds", () =>
+  it.live("shows devices as they change, problems that need a person in words, and the results of a search", () =>
     Effect.gen(function*() {
       const { become, devices, manager, repository, url } = yield* setUp(["Desk 9", "Desk 10", "Warehouse"])
       const [nine, ten, warehouse] = devices as [Device, Device, Device]
@@ -94,7 +94,7 @@ describe("the fleet page", () => {
       yield* Effect.promise(async () => {
         await page.getByText("3 of 3").waitFor()
         await page.locator(".calm").waitFor()
-        // As people order them, not as machines do.
+        // In the order of people, not of machines.
         assert.deepStrictEqual(await page.locator(".scroller .name").allTextContents(), [
           "Desk 9",
           "Desk 10",

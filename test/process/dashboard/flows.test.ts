@@ -1,4 +1,4 @@
-/** What people do, with the built program: from an empty database to the first message, and through a kill. */
+/** User journeys with the built program: from an empty database to the first message, and through a kill. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import type { Locator } from "playwright-core"
@@ -21,7 +21,7 @@ class Presses {
   }
 }
 
-/** What the picture of a page says, read as a phone reads it. */
+/** The text of a page's QR code, read as a phone reads it. */
 const readPicture = (source: string | null): string => {
   const read = readQrImage(Buffer.from((source ?? "").split(",")[1] ?? "", "base64"))
   return read._tag === "Text" ? read.text : `no code: ${read._tag}`
@@ -86,7 +86,7 @@ describe("the dashboard of the built program", () => {
       assert.isAtMost(presses.count, 5, told)
       assert.isBelow(seconds, 60, told)
 
-      // A message is sent, and its tick comes by itself.
+      // A message is sent, and its tick appears by itself.
       yield* Effect.promise(async () => {
         await page.getByLabel("To", { exact: true }).fill("6281298765432")
         await page.getByLabel("Text", { exact: true }).fill("Yes, until six.")
@@ -98,7 +98,7 @@ describe("the dashboard of the built program", () => {
       })
     }))
 
-  it.live("says that the server is away, and goes on where it was once it is back", () =>
+  it.live("shows that the server is down, and continues where it was once it is back", () =>
     Effect.gen(function*() {
       const columba = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
@@ -121,7 +121,7 @@ describe("the dashboard of the built program", () => {
         await page.getByText("live", { exact: true }).waitFor()
         assert.strictEqual(await page.getByText("The server has not answered since").count(), 0)
         await page.waitForFunction((seq) => Number(document.querySelector(".tail .seq")?.textContent) > seq, before)
-        // So do the parts that are asked for from time to time, and those that are read again after events.
+        // So do the parts that are polled, and those that are read again after events.
         await page.waitForFunction(() => document.querySelectorAll("main [role=alert]").length === 0)
         const frames = page.locator(".area-connection dd").first()
         const heard = await frames.textContent()

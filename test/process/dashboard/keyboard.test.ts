@@ -1,4 +1,4 @@
-/** The dashboard without a mouse, and without anything that moves once it is there. */
+/** The dashboard without a mouse, and without layout shifts. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import type { Page } from "playwright-core"
@@ -11,7 +11,7 @@ import { launch, visit } from "./support/Browser.ts"
 
 const key = "root-key-0123456789"
 
-/** More than any page has to be passed on the way to something. */
+/** More than the number of elements before any target on a page. */
 const stepsMax = 80
 
 const makeServer = Effect.gen(function*() {
@@ -42,7 +42,7 @@ interface Focused {
   readonly isShown: boolean
 }
 
-/** What has the focus, and whether one sees that. */
+/** The focused element, and whether its focus is visible. */
 const readFocus = (page: Page): Promise<Focused> =>
   page.evaluate(() => {
     const one = document.activeElement
@@ -56,7 +56,7 @@ const readFocus = (page: Page): Promise<Focused> =>
     }
   })
 
-/** Goes on by the tab key until what has that name has the focus. All that is passed must be seen to have it. */
+/** Presses tab until the element with that name has the focus. All elements passed must show their focus. */
 const tabTo = async (page: Page, name: RegExp): Promise<void> => {
   const passed: Array<string> = []
   for (let step = 0; step < stepsMax; step++) {
@@ -77,7 +77,7 @@ const signIn = async (page: Page): Promise<void> => {
 }
 
 describe("the dashboard", () => {
-  it.live("is used by the keyboard alone: from the sign-in to a message that is sent", () =>
+  it.live("can be used with the keyboard alone, from the sign-in to a sent message", () =>
     Effect.gen(function*() {
       const { url } = yield* makeServer
       const { page, problems } = yield* visit(yield* launch, url)
@@ -98,7 +98,7 @@ describe("the dashboard", () => {
     }))
 
   /** 0.1 of the window's area times the way is what is called good: https://web.dev/articles/cls. */
-  it.live("does not move what is already shown while the rest of a page comes", () =>
+  it.live("does not move visible content while the rest of a page loads", () =>
     Effect.gen(function*() {
       const { device, url } = yield* makeServer
       const browser = yield* launch
@@ -130,7 +130,7 @@ describe("the dashboard", () => {
             await page.getByRole("button", { name: "Sign in" }).click()
             await page.locator(sign).first().waitFor()
             await page.waitForFunction(() => document.querySelector(".skeleton") === null)
-            // Two frames: what was drawn last has been observed by then.
+            // Two frames: the last drawing has been observed by then.
             await page.evaluate(() => new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen))))
             const moved = await page.evaluate(() => (window as unknown as { moved: number }).moved)
             assert.isAtMost(moved, 0.1, `${hash} at ${width} pixels`)

@@ -1,4 +1,4 @@
-/** Keys, who has changed what, and nodes, in a real browser. */
+/** Keys, the audit trail and nodes, in a real browser. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import type { Page } from "playwright-core"
@@ -15,7 +15,7 @@ import { launch, visit } from "./support/Browser.ts"
 const root = "root-key-0123456789"
 const operator = "operator-key-0123456789"
 
-/** What a node of a cluster says of itself. */
+/** A node's own record in a cluster. */
 const reported = (owner: string): RegisteredNode => ({
   owner,
   name: owner.split(" ")[0] ?? "",
@@ -74,7 +74,7 @@ const panel = (page: Page, name: string) => page.getByRole("region", { name, exa
 const readSecret = async (page: Page): Promise<string> => (await page.locator("code.secret").textContent()) ?? ""
 
 describe("the page of keys", () => {
-  it.live("makes a key that is shown once, rotates it with overlap and without, revokes it, and says who did so", () =>
+  it.live("creates a key that is shown once, rotates it with and without overlap, revokes it, and shows who did so", () =>
     Effect.gen(function*() {
       const { call, context, devices: [desk], page, problems } = yield* setUp()
       const statusOf = (key: string) => Effect.map(call(key, "/server/caller"), ({ status }) => status)
@@ -145,7 +145,7 @@ describe("the page of keys", () => {
       })
       assert.strictEqual(yield* statusOf(third), 401)
 
-      // What others change comes by itself.
+      // Changes by others appear by themselves.
       yield* call(operator, `/devices/${desk.id}`, { method: "PATCH", json: { name: "Lobby" } })
       yield* Effect.promise(async () => {
         const changes = panel(page, "Who has changed what").locator("tbody tr")
@@ -173,7 +173,7 @@ describe("the page of keys", () => {
       })
     }))
 
-  it.live("goes on with the new key where a page rotates its own, and asks for one once it is revoked", () =>
+  it.live("continues with the new key if a page rotates its own, and asks for one once it is revoked", () =>
     Effect.gen(function*() {
       const { call, page, problems } = yield* setUp()
       const { body } = yield* call(root, "/keys", { method: "POST", json: { name: "me", scopes: ["read", "admin"] } })
@@ -182,7 +182,7 @@ describe("the page of keys", () => {
         await signIn(page, String(body.key))
         await page.getByRole("link", { name: "Keys", exact: true }).click()
         await own.getByRole("button", { name: "Rotate me" }).click()
-        // It can give no scope that it has not.
+        // It cannot give a scope that it does not have.
         assert.deepStrictEqual(await page.locator(".checks label").evaluateAll((all) => all.length), 2)
         await own.getByLabel("The key before it is accepted").selectOption("not any more")
         await own.getByRole("button", { name: "Make the new key" }).click()
@@ -191,7 +191,7 @@ describe("the page of keys", () => {
       })
       assert.strictEqual((yield* call(String(body.key), "/server/caller")).status, 401)
       assert.strictEqual((yield* call(key, "/server/caller")).status, 200)
-      // Made by somebody else meanwhile: the page reads on, and still shows the key.
+      // Created by somebody else meanwhile: the page reads on, and still shows the key.
       yield* call(root, "/keys", { method: "POST", json: { name: "other", scopes: ["read"] } })
       yield* Effect.promise(async () => {
         await page.getByRole("button", { name: "Revoke other" }).waitFor()
@@ -206,7 +206,7 @@ describe("the page of keys", () => {
       })
     }))
 
-  it.live("is there for keys with the scope admin alone", () =>
+  it.live("is available only to keys with the scope admin", () =>
     Effect.gen(function*() {
       const { page, problems } = yield* setUp("#/keys")
       yield* Effect.promise(async () => {
@@ -220,7 +220,7 @@ describe("the page of keys", () => {
 })
 
 describe("the page of nodes", () => {
-  it.live("lists those of a cluster with their devices, and the first page says which has ended", () =>
+  it.live("lists those of a cluster with their devices, and the first page shows which has ended", () =>
     Effect.gen(function*() {
       const started = "2026-01-01T00:00:00.000Z"
       const owner = (host: string, devices: number, alive = true): DeviceOwner => ({

@@ -32,7 +32,7 @@ const shows = async (page: Page, text: string): Promise<void> => {
 }
 
 describe("the page that links a phone", () => {
-  it.live("replaces the code by itself for everybody who watches, counts down, and says when it is linked", () =>
+  it.live("replaces the code by itself for everybody who watches, counts down, and shows when the phone is linked", () =>
     Effect.gen(function*() {
       const steps = yield* PubSub.unbounded<LoginStep>({ replay: 1 })
       let watchers = 0
@@ -78,7 +78,7 @@ describe("the page that links a phone", () => {
       for (const { problems } of visits) assert.deepStrictEqual(yield* Effect.promise(problems), [])
     }))
 
-  it.live("says that nobody used the codes, and begins again when asked", () =>
+  it.live("shows that nobody used the codes, and starts again on request", () =>
     Effect.gen(function*() {
       const script = makeScript()
       let asked = 0

@@ -1,4 +1,4 @@
-/** Sounds, films and documents of messages on a device's page, in a real browser. */
+/** Audio, video and documents of messages on a device's page, in a real browser. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Stream } from "effect"
 import type { Page } from "playwright-core"
@@ -12,7 +12,7 @@ interface File {
   readonly type: string
   readonly mimeType: string
   readonly content: Uint8Array
-  /** As the gateway claims. */
+  /** The type that the gateway claims. */
   readonly size?: number | null
 }
 
@@ -44,7 +44,7 @@ const setUp = Effect.fnUntraced(function*(files: ReadonlyArray<File>) {
 
 const button = (page: Page, name: string) => page.getByRole("button", { name: `${name} from 6281@s.whatsapp.net` })
 
-/** Plays it, and says how long it is; fails where the browser does not play it. */
+/** Plays it, and returns its length; fails if the browser does not play it. */
 const listen = (page: Page, tag: "audio" | "video") =>
   page.locator(tag).evaluate(async (player: HTMLMediaElement) => {
     player.muted = true
@@ -52,12 +52,12 @@ const listen = (page: Page, tag: "audio" | "video") =>
     return { seconds: player.duration, from: new URL(player.src).protocol, controls: player.controls }
   })
 
-describe("a sound or film on the page", () => {
-  it.live("is fetched when somebody presses, and played under the policy of the page", () =>
+describe("audio or video on the page", () => {
+  it.live("is fetched on a press, and played under the policy of the page", () =>
     Effect.gen(function*() {
       const { given, page, problems } = yield* setUp([
         { type: "audio", mimeType: "audio/wav", content: sound },
-        // A film without pictures. Whatever the sender calls it, it is what it is.
+        // A video without pictures. The type that the sender gives does not matter.
         { type: "video", mimeType: "text/html", content: sound }
       ])
       yield* Effect.promise(async () => {
@@ -75,7 +75,7 @@ describe("a sound or film on the page", () => {
       assert.deepStrictEqual(given, [1, 2])
     }))
 
-  it.live("says why it cannot be played, and is not fetched to its end where it is too large", () =>
+  it.live("shows why it cannot be played, and stops its download if it is too large", () =>
     Effect.gen(function*() {
       const large = new Uint8Array(65_000_000)
       const { page, problems } = yield* setUp([
@@ -100,7 +100,7 @@ describe("a sound or film on the page", () => {
 })
 
 describe("a document on the page", () => {
-  it.live("is saved under its name, and nothing of it is opened", () =>
+  it.live("is saved under its name, and not opened", () =>
     Effect.gen(function*() {
       const { page, problems } = yield* setUp([
         { type: "document", mimeType: "text/html", content: Buffer.from("<script>window.owned = 'document'</script>") }

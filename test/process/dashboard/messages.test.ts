@@ -58,7 +58,7 @@ const setUp = Effect.fnUntraced(function*(contents = everything, media?: FetchMe
 })
 
 describe("the file of a message on the page", () => {
-  it.live("is asked for when somebody presses, with the key in a header, and is drawn or saved", () =>
+  it.live("is requested on a press, with the key in a header, and is shown or saved", () =>
     Effect.gen(function*() {
       const name = `"><img src=x onerror="window.owned='name'">.png`
       const { device, log, page, problems, signIn } = yield* setUp(everything, () =>
@@ -103,7 +103,7 @@ describe("the file of a message on the page", () => {
       assert.deepStrictEqual(yield* Effect.promise(problems), [])
     }))
 
-  it.live("says why it cannot be shown", () =>
+  it.live("shows why it cannot be displayed", () =>
     Effect.gen(function*() {
       const { device, log, page, problems, signIn } = yield* setUp(everything, () =>
         Effect.succeed({
@@ -123,8 +123,8 @@ describe("the file of a message on the page", () => {
     }))
 })
 
-describe("what is done to a message on the page", () => {
-  it.live("is a reaction to any, another text or the revocation of one's own", () =>
+describe("an action on a message on the page", () => {
+  it.live("is a reaction to any message, or an edit or revocation of an own one", () =>
     Effect.gen(function*() {
       const { device, log, messages, page, problems, signIn } = yield* setUp()
       const received = messageDraft(device.id, 1, "Are you open?")
@@ -171,7 +171,7 @@ describe("what is done to a message on the page", () => {
       )
     }))
 
-  it.live("is not offered where the gateway cannot do it", () =>
+  it.live("is not offered if the gateway does not support it", () =>
     Effect.gen(function*() {
       const { device, log, page, signIn } = yield* setUp(["text"])
       yield* Effect.orDie(log.append([messageDraft(device.id, 1, "Are you open?")]))
@@ -221,7 +221,7 @@ describe("a message to send", () => {
         await send.click()
         await page.locator("form.send").getByText("It is stored, and on its way.").waitFor()
         await page.locator(".message.out", { hasText: "Your table is ready." }).waitFor()
-        // The next one is another message, though it says the same.
+        // The next one is another message, though it has the same text.
         await page.getByLabel("Text", { exact: true }).fill("Your table is ready.")
         await send.click()
         await page.waitForFunction(() => document.querySelectorAll(".message.out").length === 2)
@@ -233,7 +233,7 @@ describe("a message to send", () => {
 })
 
 describe("a file to send", () => {
-  it.live("is refused before it is sent where it is too large, and goes with its name and caption where it is not", () =>
+  it.live("is refused before the upload if it is too large, and else sent with its name and caption", () =>
     Effect.gen(function*() {
       const { messages, page, problems, signIn } = yield* setUp()
       const uploads: Array<string> = []
@@ -272,7 +272,7 @@ describe("a file to send", () => {
 })
 
 describe("the pacing of a device on its page", () => {
-  it.live("is shown with what a new account may send by now, and changed", () =>
+  it.live("is shown with the current limit of a new account, and changed", () =>
     Effect.gen(function*() {
       const { device, page, problems, read, signIn } = yield* setUp()
       yield* signIn

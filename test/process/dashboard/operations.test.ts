@@ -1,4 +1,4 @@
-/** What operators do besides watching, in a real browser: dead letters and recurring sends. */
+/** Tasks of operators in a real browser: dead letters and recurring sends. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
@@ -20,7 +20,7 @@ const setUp = Effect.fnUntraced(function*() {
 })
 
 describe("the page of dead letters", () => {
-  it.live("says that there are some, shows why and what, has one handled again and drops another", () =>
+  it.live("reports dead letters, shows the reason and content of each, retries one and drops another", () =>
     Effect.gen(function*() {
       const { device, read, services, url } = yield* setUp()
       const inbox = Context.get(services, MessageInbox)
@@ -65,7 +65,7 @@ describe("the page of dead letters", () => {
 })
 
 describe("recurring sends and what is due", () => {
-  it.live("are added on a device's page, paused, left out once, cancelled and deleted", () =>
+  it.live("are added on a device's page, paused, skipped once, cancelled and deleted", () =>
     Effect.gen(function*() {
       const { device, read, url } = yield* setUp()
       const { page, problems } = yield* visit(yield* launch, `${url}/#/devices/${device.id}`)
@@ -88,7 +88,7 @@ describe("recurring sends and what is due", () => {
       const [added] = yield* listed()
       assert.deepInclude(added, { zone: "Asia/Jakarta", cron: "30 8 * * *", deviceId: device.id })
 
-      // The page of all devices does the rest.
+      // The rest is done on the page of all devices.
       yield* Effect.promise(async () => {
         await page.getByRole("link", { name: "Schedules" }).click()
         await page.getByRole("button", { name: "Leave out the next: We open at nine." }).click()

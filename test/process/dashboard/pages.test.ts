@@ -1,10 +1,10 @@
-/** What the build has made, as browsers get it: small, compressed, kept by content, and at work under its policy. */
+/** The built pages, as browsers get them: small, compressed, cached by content, and working under their policy. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ask, startServer } from "../../support/surface.ts"
 import { launch, visit } from "./support/Browser.ts"
 
-/** Of the dashboard in all, compressed. */
+/** Size of the whole dashboard, compressed. */
 const bytesMax = 250_000
 
 const html = { accept: "text/html" }
@@ -14,7 +14,7 @@ const filesOf = (page: string): ReadonlyArray<string> =>
   [...page.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, file]) => file ?? "")
 
 describe("the built pages", () => {
-  it.live("are small, compressed in the caller's way, and kept for ever where they are named by content", () =>
+  it.live("are small, compressed as the caller accepts, and cached for ever if they are named by content", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ pages: true })
       const { body: page, headers } = yield* ask(url, { headers: html })
@@ -23,7 +23,7 @@ describe("the built pages", () => {
       assert.notMatch(page, /<script(?![^>]* src=)|<style| on\w+=/, "nothing is inline")
       let bytes = 0
       for (const file of filesOf(page)) {
-        // As it travels: fetch would unpack it.
+        // Compressed: fetch would unpack it.
         const sizes = yield* Effect.forEach(
           ["br", "gzip", "identity", "br;q=0, gzip"],
           (accepted) =>
@@ -57,7 +57,7 @@ describe("the built pages", () => {
       const { page, problems } = yield* visit(yield* launch, `${url}/docs`)
       yield* Effect.promise(async () => {
         await page.getByText("Add a device").first().waitFor()
-        // Its script tries whether it may evaluate text, is refused, and does without.
+        // Its script tries to evaluate text, is refused, and continues without.
         const others = (await problems()).filter((problem) => !problem.startsWith("script-src refused eval"))
         assert.deepStrictEqual(others, [])
       })

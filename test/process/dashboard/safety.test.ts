@@ -1,4 +1,4 @@
-/** Keys, words of others, the content security policy and accessibility, on every page. */
+/** Keys, foreign texts, the content security policy and accessibility, on every page. */
 import { assert, describe, it } from "@effect/vitest"
 import axe from "axe-core"
 import { Context, Effect } from "effect"
@@ -16,7 +16,7 @@ import { ask, makeScript, messageDraft, startServer, stateDraft } from "../../su
 import type { Key } from "../../support/surface.ts"
 import { launch, visit } from "./support/Browser.ts"
 
-/** Would run, in any place where text becomes markup, an attribute, a link or a style. */
+/** Would run wherever text becomes markup, an attribute, a link or a style. */
 const hostile =
   `"'><img src=x onerror="window.owned='img'"><svg onload=window.owned='svg'>javascript:window.owned='url'` +
   `{{7*7}}\u202e</style><script>window.owned='script'</script>`
@@ -24,7 +24,7 @@ const hostile =
 const failure = { class: "auth", code: hostile, detail: hostile } as const
 const until = "2099-01-01T00:00:00.000Z"
 
-/** A server whose every user, gateway and correspondent says what is hostile. */
+/** A server whose users, gateways and correspondents all have hostile texts. */
 const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
   const script = makeScript()
   Object.assign(script.gateway, { send: new ScriptedSending(["text", "image", "document", "reaction", "revoke"]) })
@@ -110,7 +110,7 @@ const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
 
 type World = Effect.Success<ReturnType<typeof makeServer>>
 
-/** Every page, and what shows that it is there. */
+/** Every page, and an element that shows that it has loaded. */
 const pagesOf = ({ device, subscription }: { readonly device: Device; readonly subscription: string }) =>
   [
     ["#/", ".scroller a"],
@@ -145,7 +145,7 @@ const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
     )
 }
 
-/** What is there only once somebody wants it. */
+/** Content that appears only on request. */
 const unfolding = [/^More: /, /^File$/, /^Change the pacing$/, /^Add a recurring send$/, /^Look at it/, /^Rotate /]
 
 const unfold = async (page: Page): Promise<void> => {
@@ -178,7 +178,7 @@ const visitAll = Effect.fnUntraced(function*(world: World, page: Page) {
 })
 
 describe("every page", () => {
-  it.live("shows what others say as text, keeps to its policy, and can be used by everybody", () =>
+  it.live("shows foreign texts as text, keeps to its policy, and is accessible", () =>
     Effect.gen(function*() {
       const world = yield* makeServer([["root", ["read", "send", "manage", "admin"], "root-key-0123456789"]])
       const browser = yield* launch
@@ -194,7 +194,7 @@ describe("every page", () => {
         yield* Effect.promise(async () => {
           await goTo(page, `#/devices/${world.device.id}`, ".message-body")
           const bodies = await page.locator(".message-body").allTextContents()
-          // Its type besides its text, and the text of the recurring send.
+          // Its type in addition to its text, and the text of the recurring send.
           assert.deepStrictEqual(bodies.toSorted(), [hostile, `${hostile} ${hostile}`])
           assert.deepStrictEqual(await problems(), [])
         })
@@ -214,11 +214,11 @@ const listButtons = (page: Page) =>
     found.map((one) => one.getAttribute("aria-label") ?? one.textContent ?? "")
   )
 
-/** What only looks at things. */
+/** Buttons that change nothing. */
 const harmless = /^(Clear|Fewer|\d+ more|Show them in the list|1 h|24 h|7 d|30 d|\D+\d+)$/
 
 describe("the sign-in", () => {
-  it.live("takes a key that may read, keeps it out of sight, and shows no button that would fail", () =>
+  it.live("accepts a key that may read, does not show it, and shows no button that would fail", () =>
     Effect.gen(function*() {
       const world = yield* makeServer(keys)
       const browser = yield* launch

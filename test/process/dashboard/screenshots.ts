@@ -1,6 +1,6 @@
 /**
- * Takes the pictures of the documentation: starts the built program with its demo, disturbs some devices, and photographs
- * the pages in a real browser. `npm run screenshots`.
+ * Takes the pictures of the documentation: starts the built program with its demo, disturbs some devices, and captures the
+ * pages in a real browser. `npm run screenshots`.
  */
 import * as fs from "node:fs"
 import { join, resolve } from "node:path"
@@ -38,7 +38,7 @@ const settle = (page: Page, hash: string, sign: string) =>
     await page.waitForFunction(() => document.querySelector(".skeleton") === null)
   })
 
-/** So that its page has something of everything. */
+/** So that its page has an example of everything. */
 const fillDevice = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess, device: string) {
   yield* Effect.promise(() =>
     fetch(`${columba.url}/api/v1/devices/${device}`, {
@@ -65,7 +65,7 @@ const program = Effect.gen(function*() {
   const simulator = (gateways.items[0]?.url ?? "").replace(/^ws/, "http")
   const browser = yield* launch
   const { page } = yield* visit(browser, columba.url, { height: 860 })
-  // So that there is something to see: a rate, some messages, some gaps.
+  // So that there is content: a rate, some messages, some gaps.
   yield* Effect.sleep("40 seconds")
   const all = yield* devices(columba)
   for (const device of all.slice(3, 5)) yield* disturb(simulator, "logout", { device: device.upstreamId })

@@ -7,7 +7,7 @@ import * as ColumbaProcess from "../support/ColumbaProcess.ts"
 import { launch, visit } from "./support/Browser.ts"
 
 describe("the pages of subscriptions", () => {
-  it.live("add one, say that its endpoint refuses, deliver again from a position, pause and remove it", () =>
+  it.live("add one, show that its endpoint refuses, deliver again from a position, pause and remove it", () =>
     Effect.gen(function*() {
       const receiver = yield* WebhookReceiver.start
       receiver.status = 500

@@ -1,6 +1,6 @@
 /**
- * Several processes that share one fleet, over a Postgres and a broker of their own tests, and a simulated gateway that is
- * the witness of which sockets each device had, and when.
+ * Several processes that share one fleet, over a Postgres and a broker of their tests, and a simulated gateway that is the
+ * witness of which sockets each device had, and when.
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
@@ -23,13 +23,13 @@ import { addDevices, makeWitness, readEvents, readGaps } from "./viaApi.ts"
 export type { ClusterNode } from "./clusterNode.ts"
 export { secretKey } from "./clusterNode.ts"
 
-/** What the gateway saw of the sockets of all devices. Milliseconds of the monotonic clock. */
+/** The gateway's record of the sockets of all devices. Milliseconds of the monotonic clock. */
 export interface SocketWitness {
-  /** How many devices have a socket now. */
+  /** The number of devices with a socket now. */
   readonly connected: () => number
   /** Sockets that have closed since the start. */
   readonly closed: () => number
-  /** The longest time for which one device had two sockets, which devices had, and the most that one had at a time, since then. */
+  /** Since then: the longest time for which one device had two sockets, those devices, and the maximum at a time. */
   readonly overlaps: (
     since?: number
   ) => { readonly longest: number; readonly devices: ReadonlySet<string>; readonly most: number }
@@ -41,7 +41,7 @@ export interface ClusterRig {
   readonly nodes: ReadonlyArray<ClusterNode.ClusterNode>
   readonly simulator: SimulatorCore
   readonly sockets: SocketWitness
-  /** Our ids of the devices. */
+  /** Columba's ids of the devices. */
   readonly devices: ReadonlyArray<string>
   /** The gateway's name of each. */
   readonly upstreamOf: ReadonlyMap<string, string>
@@ -55,11 +55,11 @@ export interface ClusterRig {
   readonly rules: Effect.Effect<ReadonlyMap<string, ReadonlyArray<string>>>
   /** Devices that each node runs, in the order of `nodes`. Null: it does not run. */
   readonly spread: Effect.Effect<ReadonlyArray<number | null>>
-  /** Returns when so many events were emitted since the start. */
+  /** Returns when this many events were emitted since the start. */
   readonly emitted: (count: number) => Effect.Effect<void>
   /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: (node: ClusterNode.ClusterNode) => Effect.Effect<void>
-  /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
+  /** Returns when all sent events are in the log, and the broker has delivered all events of the log. */
   readonly settled: Effect.Effect<void>
   /** Stops all nodes in order and checks the ledgers. */
   readonly finish: Effect.Effect<{
@@ -78,7 +78,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly devices: number
   readonly nodes: number
   readonly seed: string
-  /** How long a killed node keeps its devices. */
+  /** The time for which a killed node keeps its devices. */
   readonly lease: string
   /** Instead of `databaseUrl`, for the last node. */
   readonly lastDatabaseUrl?: string
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly lastClockAhead?: number
   /** The `main.js` of each node, if another than the one just built. */
   readonly programs?: ReadonlyArray<string | undefined>
-  /** Beside what every node needs. */
+  /** In addition to what every node needs. */
   readonly env?: Readonly<Record<string, string>>
   /** Nodes that are started by the test. */
   readonly idle?: number
@@ -193,7 +193,7 @@ export const make = Effect.fnUntraced(function*(options: {
       const gaps = yield* readGaps(yield* anyNode)
       const running = yield* Effect.filter(nodes, ({ running }) => running)
       const exits = yield* Effect.forEach(running, (node, index) =>
-        // The last one delivers what it says last, if the relay has come to it by then.
+        // The last one delivers its last events, if the relay has come to them by then.
         Effect.andThen(
           index === running.length - 1 ? until("the last node relays", relays(node)) : Effect.void,
           node.terminate

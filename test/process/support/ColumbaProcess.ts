@@ -1,5 +1,5 @@
 /**
- * The built program in a process of its own, configured by its environment and queried over HTTP. It can be killed,
+ * The built program in a separate process, configured by its environment and queried over HTTP. It can be killed,
  * terminated and started again on the same port and data.
  */
 import { spawn } from "node:child_process"
@@ -23,7 +23,7 @@ export interface Exited {
   readonly millis: number
 }
 
-/** What can be asked over HTTP. */
+/** The queries over HTTP. */
 export interface Asked {
   readonly url: string
   /** Null while it does not answer. */
@@ -42,10 +42,10 @@ export interface ColumbaProcess extends Asked {
   readonly kill: Effect.Effect<void>
   /** SIGTERM, and how it ended. */
   readonly terminate: Effect.Effect<Exited>
-  /** Stops it without ending it: connections stay open and get no answer, until `thaw`. */
+  /** Suspends it: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
-  /** Asks it for a snapshot of its heap. What it does then is the matter of who has started it. */
+  /** Requests a snapshot of its heap. The test that started it decides what it does then. */
   readonly snapshotHeap: Effect.Effect<void>
   readonly running: Effect.Effect<boolean>
   /** Of the process that runs. */
@@ -66,7 +66,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly env: Readonly<Record<string, string>>
   /** Its `main.js`, if another than the one just built. */
   readonly program?: string | undefined
-  /** What to put before the command line, such as a shell that sets a limit. */
+  /** Precedes the command line, such as a shell that sets a limit. */
   readonly wrapper?: ReadonlyArray<string> | undefined
 }): Effect.fn.Return<ColumbaProcess, never, Scope.Scope> {
   const port = yield* freePort
@@ -144,7 +144,7 @@ export const make = Effect.fnUntraced(function*(options: {
   }
 })
 
-/** What answers at this address: a process, or something before several. */
+/** A process, or a load balancer before several, that answers at this address. */
 export const asking = (url: string): Asked => {
   const request = <A>(path: string, init?: RequestInit) =>
     Effect.promise(async () => {
@@ -181,7 +181,7 @@ const ask = async (url: string, init?: RequestInit): Promise<Response> => {
   }
 }
 
-/** Finds a start that hangs. Usually it is a second or two; a database to recover and a machine with other work add to it. */
+/** Finds a start that hangs. Usually it is a second or two; recovery of a database and a busy machine add to it. */
 const startTimeout = "150 seconds"
 
 const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null

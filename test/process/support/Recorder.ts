@@ -22,7 +22,7 @@ type Told =
   | { readonly _tag: "recorded"; readonly recorded: number; readonly highest: number }
   | { readonly _tag: "drained"; readonly drained: boolean }
 
-/** Returns when its queue is bound: everything that is published after that reaches it. */
+/** Returns when its queue is bound: all later events reach it. */
 export const make = Effect.fnUntraced(function*(
   rabbitUrl: string,
   directory: string

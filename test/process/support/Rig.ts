@@ -33,7 +33,7 @@ export interface RigOptions {
   readonly seed: string
   readonly simulator?: SimulatorOptions
   readonly env?: Readonly<Record<string, string>>
-  /** The devices run in another process than the one that answers requests and takes webhooks. */
+  /** The devices run in another process than the one that answers requests and accepts webhooks. */
   readonly apart?: boolean
 }
 
@@ -51,14 +51,14 @@ export interface Rig {
   /** The process that answers requests. */
   readonly columba: ColumbaProcess.ColumbaProcess
   readonly simulator: SimulatorCore
-  /** The way of the webhooks, from the gateway to the program. */
+  /** The path of the webhooks, from the gateway to the program. */
   readonly webhooks: FaultProxy.FaultProxy
   readonly directory: string
   /** Returns when the gateway sends the events of every device to the program. */
   readonly online: Effect.Effect<void>
-  /** Returns when so many events were emitted since the start. */
+  /** Returns when this many events were emitted since the start. */
   readonly emitted: (count: number) => Effect.Effect<void>
-  /** Returns when so many more events are in the log than now. Needs a program that answers. */
+  /** Returns when this many more events are in the log than now. Needs a program that answers. */
   readonly logged: (more: number) => Effect.Effect<void>
   /**
    * Emits `kills + 1` times `each` events. In the middle of each part but the last the program is killed and started,
@@ -66,9 +66,9 @@ export interface Rig {
    * milliseconds that each start took.
    */
   readonly killedUnderLoad: (load: KillsUnderLoad) => Effect.Effect<ReadonlyArray<number>>
-  /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
+  /** Returns when all sent events are in the log, and the broker has delivered all events of the log. */
   readonly settled: Effect.Effect<void>
-  /** Returns once the first event has come through the broker. */
+  /** Returns once the broker has delivered the first event. */
   readonly delivering: Effect.Effect<void>
   /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: Effect.Effect<void>
@@ -76,7 +76,7 @@ export interface Rig {
   readonly finish: Effect.Effect<{ readonly verdict: Verdict; readonly exited: ColumbaProcess.Exited }>
   /** The ledgers as they are now; the program must be down where the database is embedded. */
   readonly verdict: Effect.Effect<Verdict>
-  /** Every gap that the program has written down, once it has accounted for all of them. */
+  /** Every gap that the program has recorded, once it has accounted for all of them. */
   readonly gaps: Effect.Effect<ReadonlyArray<Gap>>
   /** Checks these gaps against the ledgers as they are now. */
   readonly gapVerdict: (gaps: ReadonlyArray<Gap>) => Effect.Effect<GapVerdict>
@@ -199,7 +199,7 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
   }
 })
 
-/** Bytes that the simulator has not yet been able to hand to its sockets. */
+/** Bytes that the simulator has not yet been able to write to its sockets. */
 const waiting = (simulator: SimulatorCore): number => {
   let bytes = 0
   for (const device of simulator.devices.values()) for (const socket of device.sockets) bytes += socket.bufferedAmount

@@ -30,7 +30,7 @@ export const makeProject = async (directory: string): Promise<void> => {
   install([`./${await packClient(directory)}`, `effect@${version}`], directory)
 }
 
-/** Of this project, for what a project of its own would have installed besides. */
+/** From this project, in place of packages that a separate project would have installed. */
 export const borrow = (directory: string, names: ReadonlyArray<string>): void => {
   for (const name of names) {
     mkdirSync(join(directory, "node_modules", name, ".."), { recursive: true })
@@ -38,7 +38,7 @@ export const borrow = (directory: string, names: ReadonlyArray<string>): void =>
   }
 }
 
-/** The runtime of exactly this version, installed into a folder of its own. */
+/** The runtime of exactly this version, installed into a new folder. */
 export const installNode = (directory: string, version: string): string => {
   const folder = join(directory, `node-${version}`)
   mkdirSync(folder)
@@ -47,7 +47,7 @@ export const installNode = (directory: string, version: string): string => {
   return join(folder, "node_modules/node/bin/node")
 }
 
-/** An example in a copy, beside the packed client as in this project, with its dependencies. Returns its folder. */
+/** A copy of an example, next to the packed client as in this project, with its dependencies. Returns its folder. */
 export const installExample = (directory: string, name: string): string => {
   const folder = join(directory, "examples", name)
   cpSync(join(root, "examples", name), folder, {

@@ -1,4 +1,4 @@
-/** One process of a cluster: the built program with what makes it a node. */
+/** One process of a cluster: the built program with the settings of a node. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
@@ -8,7 +8,7 @@ import { freePort } from "../../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
 
 export interface ClusterNode extends ColumbaProcess.ColumbaProcess {
-  /** As the cluster knows it. */
+  /** Its name in the cluster. */
   readonly name: string
 }
 
@@ -19,9 +19,9 @@ export const secretKey = Buffer.alloc(32, 7).toString("base64")
 
 /** Not started yet. */
 export const make = Effect.fnUntraced(function*(options: {
-  /** Beside what makes it a node: where its database, broker and gateway are. */
+  /** In addition to the settings of a node: where its database, broker and gateway are. */
   readonly env: Readonly<Record<string, string>>
-  /** How long a killed node keeps its devices. */
+  /** The time for which a killed node keeps its devices. */
   readonly lease: string
   /** Seconds by which its wall clock is ahead. */
   readonly clockAhead?: number | undefined

@@ -1,8 +1,8 @@
 /**
- * Runs beside the program and writes all messages of the broker to a file: its own queue is bound to all events, and
- * each message is on disk before it is acknowledged. It reconnects by itself after the broker was away.
+ * Writes all messages of the broker to a file, in a separate process: its own queue is bound to all events, and each message
+ * is on disk before it is acknowledged. It reconnects by itself after a broker outage.
  *
- * Arguments: the broker's URL and the file. Tells its parent `bound`, how much it has, and `drained` when asked.
+ * Arguments: the broker's URL and the file. Sends its parent `bound`, the number it has, and `drained` on request.
  */
 import { openSync, writeSync } from "node:fs"
 import { connect } from "amqplib"
@@ -52,7 +52,7 @@ const record = async (): Promise<void> => {
   const opened = await connection.createChannel()
   opened.on("error", () => {})
   await opened.assertExchange("columba.events", "topic", { durable: true })
-  // A recorder that is started again and again must lose nothing by the limit of 20 deliveries that RabbitMQ 4 has.
+  // A recorder that is restarted again and again must lose nothing by the limit of 20 deliveries of RabbitMQ 4.
   await opened.assertQueue(queue, {
     durable: true,
     arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000 }

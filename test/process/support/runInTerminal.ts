@@ -1,4 +1,4 @@
-/** Runs one command of the built program in a pseudo terminal, so that it prints as it does to a person: with colours. */
+/** Runs one command of the built program in a pseudo terminal, so that it prints as for a person: with colours. */
 import { existsSync } from "node:fs"
 import { Effect } from "effect"
 import { program, runProgram } from "./runProgram.ts"
@@ -11,7 +11,7 @@ export const hasTerminal = existsSync(scriptFile)
 
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
-/** The command line that runs the built program in a terminal; what it is given on stdin is typed there. */
+/** The command line that runs the built program in a terminal; its stdin is typed there. */
 export const commandInTerminal = (args: ReadonlyArray<string>): ReadonlyArray<string> => [
   scriptFile,
   "--quiet",
@@ -21,7 +21,7 @@ export const commandInTerminal = (args: ReadonlyArray<string>): ReadonlyArray<st
   "/dev/null"
 ]
 
-/** A terminal has one stream: `out` holds what went to stdout and stderr, in the order in which it was written. */
+/** A terminal has one stream: `out` holds stdout and stderr, in the order in which they were written. */
 export const runInTerminal = (args: ReadonlyArray<string>, options: { readonly cwd: string }): Effect.Effect<Ran> => {
   const [file = "", ...rest] = commandInTerminal(args)
   return runProgram(rest, { cwd: options.cwd, env: { TERM: "xterm-256color" }, command: [file] })

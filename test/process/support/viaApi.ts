@@ -1,4 +1,4 @@
-/** What a harness does at the program and learns from it, as any client of its API would. */
+/** Actions and queries of a harness on the program, as any client of its API would do them. */
 import { Effect } from "effect"
 import type { Gap } from "../../../src/domain/Gap.ts"
 import { until } from "../../support/until.ts"
@@ -21,7 +21,7 @@ const pageMax = 1_000
 export const readEvents = (columba: ColumbaProcess, after: string | number, limit: number) =>
   columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=${limit}`)
 
-/** Registers `slot-1` and so on; returns the gateway's name of each device by our id. */
+/** Registers `slot-1` and so on; returns the gateway's name of each device by Columba's id. */
 export const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess, count: number) {
   const upstreamIds = Array.from({ length: count }, (_, index) => `slot-${index + 1}`)
   const pairs = yield* Effect.forEach(
@@ -36,17 +36,17 @@ export const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess, c
   return new Map(pairs)
 })
 
-/** Whether this many devices of a gateway that posts its events have told it where to. */
+/** Whether this many devices of a gateway that posts its events have set their webhook address. */
 export const webhooksAreSet = (columba: ColumbaProcess, devices: number) =>
   Effect.map(columba.metric(`columba_device_webhooks{gateway="default",status="set"}`), (set) => set === devices)
 
-/** Remembers what was committed at some time during a run. It must never be missing later. */
+/** Remembers the events that were committed during a run. They must never be missing later. */
 export const makeWitness = () => {
   const events: Array<LoggedEvent> = []
   let position = "0"
   return {
     events: events as ReadonlyArray<LoggedEvent>,
-    /** Reads what has been committed since the last time, from whichever process. */
+    /** Reads the events committed since the last time, from whichever process. */
     lookAt: Effect.fnUntraced(function*(columba: ColumbaProcess) {
       for (;;) {
         const { items, through } = yield* readEvents(columba, position, pageMax)
@@ -70,7 +70,7 @@ interface GapPage {
   readonly next: string | null
 }
 
-/** Every gap that the program has written down, once it has accounted for all of them. */
+/** Every gap that the program has recorded, once it has accounted for all of them. */
 export const readGaps = Effect.fnUntraced(function*(columba: ColumbaProcess) {
   yield* until(
     "no gap is open",

@@ -1,6 +1,6 @@
 /**
- * A real Chromium without a window, in which tests use the dashboard as a person does. Every page notes what must not
- * happen: a breach of the content security policy, an error that nobody caught, a script of somebody else.
+ * A headless Chromium, in which tests use the dashboard as a person does. Every page records violations: of the content
+ * security policy, an uncaught error, a foreign script.
  */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ import { chromium } from "playwright-core"
 import type { Browser, BrowserContext, Page } from "playwright-core"
 import { findPrograms } from "../../../support/servers/ServerSource.ts"
 
-/** By other names elsewhere than on Debian. */
+/** Debian's name comes first; other systems use others. */
 const otherNames = ["chromium-browser", "google-chrome"]
 
 const findChromium = Effect.suspend(() => {
@@ -23,7 +23,7 @@ const findChromium = Effect.suspend(() => {
   return Effect.map(findPrograms(wanted), (directory) => join(directory, "chromium"))
 })
 
-/** Finds what hangs; on a machine with other work everything takes ten times as long. */
+/** Finds a step that hangs; on a busy machine everything takes ten times as long. */
 const patience = 120_000
 
 export const launch: Effect.Effect<Browser, never, Scope.Scope> = Effect.acquireRelease(
@@ -36,7 +36,7 @@ export const launch: Effect.Effect<Browser, never, Scope.Scope> = Effect.acquire
 export interface Visit {
   readonly page: Page
   readonly context: BrowserContext
-  /** What must not have happened, in words. */
+  /** The violations, as text. */
   readonly problems: () => Promise<ReadonlyArray<string>>
 }
 
@@ -50,12 +50,12 @@ declare global {
   interface Window {
     /** Breaches of the policy, as the browser reports them. */
     policyBreaches: Array<string>
-    /** Set by what would run if somebody's text became script. */
+    /** Set by hostile text if it became script. */
     owned?: string
   }
 }
 
-/** A page of its own, with nothing kept from another. */
+/** A new page without shared storage. */
 export const visit = (
   browser: Browser,
   url: string,
