@@ -20,7 +20,7 @@ describe("architecture", () => {
     assert.strictEqual(shown(breaches), "")
   })
 
-  it("begins every module of src with a paragraph that says what it is for", () => {
+  it("requires every module of src to start with a paragraph on its purpose", () => {
     const bare = sources.filter((file) => !fs.readFileSync(path.join(root, file), "utf8").startsWith("/**"))
     assert.deepStrictEqual(bare.map((file) => `src/${file}`), [])
   })
@@ -37,7 +37,7 @@ describe("the architecture rules themselves", () => {
     )
   })
 
-  it("report an adapter that reaches into another technology", () => {
+  it("report an adapter that uses another technology", () => {
     assert.include(
       problems("layers/rabbitmq/RabbitSink.ts", `import { sql } from "../postgres/Postgres.ts"`),
       "an adapter names no other technology"
@@ -55,7 +55,7 @@ describe("the architecture rules themselves", () => {
     )
   })
 
-  it("report Node in what must run in a browser", () => {
+  it("report Node in code that must run in a browser", () => {
     assert.include(problems("contracts/Api.ts", `import * as fs from "node:fs"`), "contracts may not name")
   })
 

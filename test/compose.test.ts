@@ -1,4 +1,4 @@
-/** What `docker compose up` promises that no engine is needed to check. The file's own syntax is its maker's to check. */
+/** The guarantees of `docker compose up` that can be checked without an engine. */
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -28,7 +28,7 @@ describe("docker-compose.yml", () => {
     assert.deepStrictEqual(dependencies, ["postgres", "rabbitmq"])
   })
 
-  it.effect("shows devices with the profile demo, on no database or broker of others", () =>
+  it.effect("shows devices with the profile demo, on a separate database without a broker", () =>
     Effect.gen(function*() {
       assert.include(services.get("demo"), "profiles: [demo]")
       const provider = ConfigProvider.fromEnvRecord({ ...environment("demo"), HOST: "0.0.0.0" })
@@ -37,7 +37,7 @@ describe("docker-compose.yml", () => {
       assert.deepStrictEqual([settings.database._tag, settings.rabbitUrl], ["Embedded", null])
     }))
 
-  it("asks Postgres over TCP, since the server that creates the database listens on the Unix socket alone", () => {
+  it("checks Postgres over TCP, since the server that creates the database listens only on the Unix socket", () => {
     assert.include(services.get("postgres"), "pg_isready -h 127.0.0.1 ")
   })
 })

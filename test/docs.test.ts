@@ -1,4 +1,4 @@
-/** What the pages say of files is true: links lead somewhere, named paths exist, and every page can be reached. */
+/** The documentation's statements about files are true: links work, named paths exist, and every page can be reached. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"

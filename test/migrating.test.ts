@@ -1,4 +1,4 @@
-/** The page on moving from the former system names tests: each is there, under that name. */
+/** The page on moving from the former system names tests: each exists under that name. */
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -8,7 +8,7 @@ const page = readFileSync(resolve(root, "docs/migrating.md"), "utf8")
 const rows = page.slice(page.indexOf("| former test |")).split("\n").slice(2).filter((line) => line.startsWith("|"))
 
 describe("docs/migrating.md", () => {
-  it("names for each former test one of ours that exists", () => {
+  it("names for each former test a test of this project that exists", () => {
     assert.isAbove(rows.length, 15)
     for (const row of rows) {
       const cell = row.split("|")[2] ?? ""

@@ -1,4 +1,4 @@
-/** The model of docs/scaling.md against what is known of queues. */
+/** The model of docs/scaling.md against known results for queues. */
 import { assert, describe, it } from "@effect/vitest"
 import { simulate } from "../../bench/support/scalingModel.ts"
 import type { Load, ServiceTimes } from "../../bench/support/scalingModel.ts"
@@ -17,7 +17,7 @@ const none: ServiceTimes = {
 const load: Load = { nodes: 1, rate: 500, shares: [1], partitions: 1, relays: 1, brokerCores: 1, seconds: 200 }
 
 describe("the model of a cluster", () => {
-  it("has half of the events wait for nothing where a server with constant times is half used", () => {
+  it("lets half of the events wait for nothing if a server with constant times is half used", () => {
     const { busy, published } = simulate({ ...none, brokerEvent: 1 }, load, "M/D/1")
     assert.closeTo(busy.broker, 0.5, 0.02)
     assert.closeTo(published.p50, 1, 0.1)
@@ -26,13 +26,13 @@ describe("the model of a cluster", () => {
     assert.isBelow(published.p99, 5)
   })
 
-  it("falls behind where a server is asked for more than it can do, and says which", () => {
+  it("falls behind if a server gets more load than it can handle, and names it", () => {
     const { behindSeconds, busy } = simulate({ ...none, relayEvent: 2.5 }, { ...load, seconds: 20 }, "over")
     assert.isAbove(behindSeconds, 3)
     assert.isAbove(busy.relay, 1)
   })
 
-  it("makes batches as large as the lock is slow, and takes no more from several nodes than the lock gives", () => {
+  it("makes batches as large as the lock is slow, and gets no more from several nodes than the lock allows", () => {
     const slow = { ...none, appendBatch: 10 }
     const one = simulate(slow, { ...load, rate: 1000, seconds: 20 }, "lock")
     assert.closeTo(one.eventsPerBatch, 10, 1)

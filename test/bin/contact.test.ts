@@ -1,4 +1,4 @@
-/** Every way in which a Columba can fail to answer, told apart for the person who called. */
+/** Every way in which a Columba can fail to answer, distinguished for the user. */
 import { createServer } from "node:http"
 import type { RequestListener } from "node:http"
 import { createServer as createSocketServer } from "node:net"
@@ -34,7 +34,7 @@ describe("a Columba that cannot be reached", () => {
       assert.include((yield* explain("http://columba.invalid")).message, "the host name is unknown")
     }))
 
-  it.live("takes the connection and does not answer", () =>
+  it.live("accepts the connection and does not answer", () =>
     Effect.gen(function*() {
       const server = yield* listen(createSocketServer())
       server.on("connection", (socket) => void server.once("close", () => socket.destroy()))
@@ -43,7 +43,7 @@ describe("a Columba that cannot be reached", () => {
       assert.include(hint, "firewall")
     }))
 
-  it.live("has no TLS where https:// is asked for", () =>
+  it.live("has no TLS if https:// is used", () =>
     Effect.gen(function*() {
       const port = yield* answering((_, response) => response.end())
       const { hint, message } = yield* explain(`https://127.0.0.1:${port}`)
@@ -51,7 +51,7 @@ describe("a Columba that cannot be reached", () => {
       assert.include(hint, "http://")
     }))
 
-  it.live("is behind something that asks for credentials", () =>
+  it.live("is behind a server that asks for credentials", () =>
     Effect.gen(function*() {
       const port = yield* answering((_, response) => response.writeHead(401, { server: "proxy" }).end("no"))
       assert.include((yield* explain(`http://127.0.0.1:${port}`)).message, "asks for its own credentials (HTTP 401)")
@@ -77,7 +77,7 @@ describe("a Columba that cannot be reached", () => {
       )
     }))
 
-  it.live("is a Columba after all, which did not answer the call", () =>
+  it.live("is a Columba that is up and did not answer the call", () =>
     Effect.gen(function*() {
       const port = yield* answering((_, response) => response.end(JSON.stringify({ status: "ok" })))
       assert.include(

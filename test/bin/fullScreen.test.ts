@@ -1,9 +1,9 @@
-/** The whole terminal: what is drawn stays as it was drawn. */
+/** The whole terminal: drawn lines stay as they were drawn. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fullScreen from "../../src/bin/fullScreen.ts"
 
-/** As much of a terminal as counts here: with wrapping off, the cursor stays on the last column that was written. */
+/** The parts of a terminal that matter here: with wrapping off, the cursor stays on the last column that was written. */
 const show = (written: string, columns: number, rows: number): ReadonlyArray<string> => {
   const cells = Array.from({ length: rows }, () => Array.from({ length: columns }, () => " "))
   let [row, column] = [0, 0]
@@ -26,7 +26,7 @@ const show = (written: string, columns: number, rows: number): ReadonlyArray<str
 }
 
 describe("the full screen", () => {
-  it.effect("shows lines to their last column, and nothing of what was there before", () =>
+  it.effect("shows lines to their last column, and nothing of the previous screen", () =>
     Effect.gen(function*() {
       const written: Array<string> = []
       const stream = { write: (text: string) => written.push(text) > 0, writableNeedDrain: false }

@@ -42,11 +42,11 @@ describe("an event's line", () => {
     assert.match(String(eventLine(message({ fromMe: true, chat: "1203@g.us" }))), / text to 1203@g\.us$/)
   })
 
-  it("never shows what was written", () => {
+  it("never shows the text of a message", () => {
     assert.notInclude(String(eventLine(message({}))), "secret")
   })
 
-  it("is several in a terminal that is too narrow for it, each within its width, and one everywhere else", () => {
+  it("is wrapped in a terminal that is too narrow for it, each part within its width, and one line everywhere else", () => {
     for (const columns of [44, 80]) {
       const lines = eventLines(message({ chat: "1203@g.us" }), { isTTY: true, columns }).map(String)
       assert.strictEqual(lines[0], "01-01 00:00:00 message.received #7")
@@ -82,7 +82,7 @@ describe("a device's line", () => {
     updatedAt: "2026-01-01T00:00:00.000Z"
   }
 
-  it("stands in columns as wide as the widest cell, escapes of a hostile name included", () => {
+  it("has columns as wide as the widest cell, escapes of a hostile name included", () => {
     const lines = deviceTable([device, { ...device, name: "\u001b[2J\u202e", state: { _tag: "Inactive" } }], now).map(
       String
     )
@@ -93,11 +93,11 @@ describe("a device's line", () => {
     ])
   })
 
-  it("is cut where a name is long", () => {
+  it("is cut if a name is long", () => {
     assert.include(String(deviceTable([{ ...device, name: "x".repeat(120) }], now)[1]), `${"x".repeat(31)}…  `)
   })
 
-  it("says since when, as people say it, and the list how many there are of each", () => {
+  it("shows since when in words, and the list shows the number of each state", () => {
     const since = "2026-01-01T00:00:00.000Z"
     const online: Device = { ...device, state: { _tag: "Online", jid: null, since } }
     assert.match(String(deviceTable([online], now)[1]), /Online {9}since 3 min ago$/)
@@ -105,7 +105,7 @@ describe("a device's line", () => {
     assert.strictEqual(String(deviceSummary([device])), "1 device: 1 Connecting")
   })
 
-  it("says how to fix it only where something can be fixed", () => {
+  it("shows a fix only if something can be fixed", () => {
     const found: Explanation = {
       deviceId: id,
       state: "LoggedOut",
@@ -145,7 +145,7 @@ describe("a gap's line", () => {
     detail: "no history"
   }
 
-  it("says from when to when and what came of it, and lets no detail leave its line", () => {
+  it("shows start, end and outcome, and lets no detail leave its line", () => {
     const lasting: Gap = {
       ...gap,
       status: "open",
@@ -168,7 +168,7 @@ describe("a gap's line", () => {
 })
 
 describe("a node's line", () => {
-  it("says how many devices it has, and since when it is not heard of", () => {
+  it("shows how many devices it has, and since when it has not been heard of", () => {
     const now = Date.parse("2026-01-01T00:10:00.000Z")
     const node = {
       name: "10.0.0.1:7800",
@@ -185,7 +185,7 @@ describe("a node's line", () => {
     assert.strictEqual(second, "10.0.0.12:7800  gone        12  10 min ago, last heard of 1 min ago")
   })
 
-  it("says of a cluster who has which shards, what moved last and what is wrong", () => {
+  it("shows of a cluster which node has which shards, the last moves and what is wrong", () => {
     const now = Date.parse("2026-01-01T00:10:00.000Z")
     const cluster = {
       version: "1.0.0",

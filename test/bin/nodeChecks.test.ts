@@ -20,8 +20,8 @@ const node = (name: string, over: Partial<RegisteredNode> = {}): RegisteredNode 
   ...over
 })
 
-describe("what doctor says of the nodes of a cluster", () => {
-  it("lists those that are well", () => {
+describe("the doctor's check of the nodes of a cluster", () => {
+  it("lists healthy nodes", () => {
     const web = node("web", { weight: null, roles: ["api"], shards: 0, leaseAgeMillis: null })
     const found = judgeNodes([node("a:1"), node("b:1"), web], [], settings)
     assert.deepStrictEqual([found.state, found.detail], [
@@ -30,7 +30,7 @@ describe("what doctor says of the nodes of a cluster", () => {
     ])
   })
 
-  it("fails where one cannot be reached, or does not renew its leases", () => {
+  it("fails if one cannot be reached, or does not renew its leases", () => {
     const silent = node("b:1")
     assert.deepInclude(judgeNodes([node("a:1"), silent], [silent], settings), {
       state: "failed",
@@ -42,7 +42,7 @@ describe("what doctor says of the nodes of a cluster", () => {
     })
   })
 
-  it("names the settings that differ, those of this machine included, and who has which", () => {
+  it("names the settings that differ, those of this machine included, and which node has which", () => {
     const other = node("b:1", { settings: { ...settings, COLUMBA_RETENTION: "30d" } })
     assert.deepInclude(judgeNodes([node("a:1"), other], [], settings), {
       state: "warning",
@@ -55,7 +55,7 @@ describe("what doctor says of the nodes of a cluster", () => {
     })
   })
 
-  it("tells of two versions, and of nodes that ended without leaving", () => {
+  it("reports two versions, and nodes that ended without leaving", () => {
     assert.deepInclude(judgeNodes([node("a:1"), node("b:1", { version: "1.1.0" })], [], settings), {
       state: "warning",
       detail: "versions 1.0.0 and 1.1.0 run side by side"

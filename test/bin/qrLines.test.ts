@@ -1,4 +1,4 @@
-/** The QR code in the terminal: what is drawn is what a phone reads, on dark and light grounds. */
+/** The QR code in the terminal: a phone can read it, on dark and light backgrounds. */
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import decodeQR from "qr/decode.js"
@@ -13,7 +13,7 @@ const text = `https://wa.me/settings/linked_devices#2@${"Ab3+/".repeat(40)},xyz=
 /** The picture that a terminal makes of these lines: a cell is two halves, filled with the colour of the text or not. */
 const look = (lines: ReadonlyArray<string>, filledIsDark: boolean) => {
   const scale = 4
-  // The ground around it: paper on paper, or the terminal's own.
+  // The background around it: paper on paper, or the terminal's own.
   const margin = 4
   const rows = lines.flatMap((line) => [
     [...line].map((cell) => cell === "▀" || cell === "█"),
@@ -42,25 +42,25 @@ const qr: LoginStep = {
 const options = { colours: true, qrUrl: "http://localhost/qr.png", size: { columns: 100, rows: 50 } }
 
 describe("a QR code in the terminal", () => {
-  it("is read as what it says, with colours and without", () => {
+  it("is read as its text, with colours and without", () => {
     assert.strictEqual(decodeQR(look(qrLines(text, true).map(String), true)), text)
     assert.strictEqual(decodeQR(look(qrLines(text, false).map(String), false)), text)
   })
 
-  it("brings its own black and white, so that no theme inverts it", () => {
+  it("has its own black and white, so that no theme inverts it", () => {
     for (const line of qrLines(text, true)) {
       const shown = render(line, true)
       assert.isTrue(shown.startsWith("\u001b[38;5;16;48;5;231m") && shown.endsWith("\u001b[39;49m"))
     }
   })
 
-  it("counts down, and says which code it is", () => {
+  it("counts down, and shows the number of the code", () => {
     const lines = loginLines(qr, now, options).map(String)
     assert.match(lines.at(-1)!, /^code 2, replaced within 50 s/)
     assert.match(loginLines(qr, now + 60_000, options).map(String).at(-1)!, /within 0 s/)
   })
 
-  it("is not drawn where it would not fit, and says what to do", () => {
+  it("is not drawn if it would not fit, and names an alternative", () => {
     for (const size of [{ columns: 100, rows: 24 }, { columns: 40, rows: 50 }]) {
       const lines = loginLines(qr, now, { ...options, size }).map(String)
       assert.match(lines[0]!, /make the window larger/)
@@ -69,13 +69,13 @@ describe("a QR code in the terminal", () => {
     }
   })
 
-  it("never shows its text, and where it is only a picture says where that is", () => {
+  it("never shows its text, and names the file if it is only a picture", () => {
     assert.notInclude(loginLines(qr, now, options).map(String).join("\n"), "wa.me")
     const { text: _, ...picture } = qr
     assert.include(loginLines(picture, now, options).map(String)[0]!, options.qrUrl)
   })
 
-  it("lets nothing of a hostile gateway reach the terminal", () => {
+  it("passes nothing of a hostile gateway to the terminal", () => {
     const hostile = "\u001b]0;title\u0007"
     const steps: ReadonlyArray<LoginStep> = [
       { _tag: "Code", code: Redacted.make(hostile), expiresAt: hostile, attempt: 1 },

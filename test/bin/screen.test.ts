@@ -77,7 +77,7 @@ const sink = (confirmed: number, lag: number): Reading["stats"]["sinks"][number]
 const renderLines = (now: Reading, before: Reading): string => statLines(now, before).join("\n")
 
 describe("the start screen", () => {
-  it("says where everything is, without a secret in it", () => {
+  it("shows all addresses, without a secret in them", () => {
     const parts = listParts(app({})).map(({ description, name }) => `${name}: ${description}`)
     assert.deepStrictEqual(parts, [
       "database: Postgres at db:5432/columba",
@@ -92,12 +92,12 @@ describe("the start screen", () => {
     ])
   })
 
-  it("says where gateways post, where that is known", () => {
+  it("shows where gateways post, if that is known", () => {
     const parts = listParts(app({ publicUrl: "https://columba.example" }))
     assert.deepInclude(parts, { name: "webhooks", description: "https://columba.example/webhooks/<gateway>" })
   })
 
-  it("says plainly that the simulator stands in, and that demo devices were added", () => {
+  it("states plainly that the simulator is used, and that demo devices were added", () => {
     const running = app({ gateway: { _tag: "Simulator", demoDevices: 25 } }, {
       simulatorUrl: "http://127.0.0.1:4000",
       demoDevices: 25
@@ -109,7 +109,7 @@ describe("the start screen", () => {
     assert.include(listNotes(running).join(), "25 demo devices were added, with simulated traffic")
   })
 
-  it("says plainly that a real database without a gateway connects no device, and what to set", () => {
+  it("states plainly that a real database without a gateway connects no device, and what to set", () => {
     const running = app({ gateway: { _tag: "None" } })
     assert.deepInclude(listParts(running), {
       name: "gateway",
@@ -124,11 +124,11 @@ describe("the start screen", () => {
     assert.deepStrictEqual(listNotes(later), [])
   })
 
-  it("says that simulated devices are in the database and are not started", () => {
+  it("reports that simulated devices are in the database and are not started", () => {
     assert.include(listNotes(app({}, { retiredDevices: 25 })).join(), "25 devices of the built-in simulator")
   })
 
-  it("says plainly whether it consumes the guaranteed queue, which services of others may read too", () => {
+  it("states plainly whether it consumes the guaranteed queue, which other services may read too", () => {
     const consumer = (settings: Partial<Settings>, handlers: ReadonlyArray<string>) =>
       listParts(app(settings, { handlers })).find(({ name }) => name === "consumer")?.description
     assert.include(consumer({}, []), "consumes nothing")
@@ -151,14 +151,14 @@ describe("the live stats", () => {
     assert.include(lines, "1,090 to rabbitmq  50.0/s, 10 behind")
   })
 
-  it("count what this terminal was given where there is no sink", () => {
+  it("count the events printed to this terminal if there is no sink", () => {
     assert.include(
       renderLines(reading(1000, {}, 30), reading(0, {}, 10)),
       "30 to this terminal  20.0/s, live from the log"
     )
   })
 
-  it("say that the broker refuses us, and why", () => {
+  it("show that the broker refuses the login, and why", () => {
     const broker = {
       _tag: "Disconnected",
       since: "noon",
@@ -176,7 +176,7 @@ describe("the live stats", () => {
     )
   })
 
-  it("show words of others with visible escapes, also in a device's name, a reason and a log line", () => {
+  it("show foreign texts with visible escapes, also in a device's name, a reason and a log line", () => {
     let written = ""
     const stream = { columns: 200, rows: 10, write: (text: string) => void (written += text) }
     const screen = new Screen(stream as never, true)
@@ -184,7 +184,7 @@ describe("the live stats", () => {
     assert.strictEqual(written, "\u001b[31m\\x1b[2Jowned\\n\\u{202e}\u001b[39m\n")
   })
 
-  it("say what stands in the way: a database, a sink or a gateway that is away", () => {
+  it("show what is down: a database, a sink or a gateway", () => {
     const lines = renderLines(
       reading(1000, {
         committed: null,
@@ -200,7 +200,7 @@ describe("the live stats", () => {
     }
   })
 
-  it("stay in place: each drawing erases exactly what the last one drew, at any width", () => {
+  it("stay in place: each drawing erases exactly the previous one, at any width", () => {
     let written = ""
     const stream = { columns: 20, rows: 10, write: (text: string) => void (written += text) }
     const screen = new Screen(stream as never, false)

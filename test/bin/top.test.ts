@@ -1,4 +1,4 @@
-/** What `columba top` shows and what its keys do. */
+/** The view of `columba top` and its keys. */
 import { assert, describe, it } from "@effect/vitest"
 import { Option } from "effect"
 import type { Terminal } from "effect"
@@ -81,14 +81,14 @@ const overview = (seconds: number, head: number): TopInput => ({
 })
 
 describe("the view", () => {
-  it("has what needs a person on top, and orders names as people do", () => {
+  it("has problems that need a person on top, and sorts names naturally", () => {
     const { state } = after(begin(wide, true), three)
     assert.deepStrictEqual(names(state), ["Shop", "Desk 9", "Desk 10"])
     assert.deepStrictEqual(names(after(state, key("o")).state), ["Desk 9", "Desk 10", "Shop"])
     assert.deepStrictEqual(names(after(state, key("o"), key("o")).state), ["Shop", "Desk 9", "Desk 10"])
   })
 
-  it("says how many devices are in which state, how fast events come, and what is behind", () => {
+  it("shows how many devices are in which state, the rate of events, and what is behind", () => {
     const { state } = after(begin(wide, true), three, overview(10, 1000), overview(12, 1100))
     const shown = text(state).join("\n")
     assert.include(shown, "2 Online  1 Quarantined")
@@ -96,11 +96,11 @@ describe("the view", () => {
     assert.include(shown, "rabbitmq 5 behind")
   })
 
-  it("has no rate over a log that went back", () => {
+  it("has no rate over a log that was reset", () => {
     assert.isNull(after(begin(wide, true), overview(10, 1000), overview(12, 900)).state.rate)
   })
 
-  it("says since when the server does not answer, and shows what it last knew", () => {
+  it("shows since when the server does not answer, and the last known state", () => {
     const lost = (at: number): TopInput => ({ _tag: "Figures", overview: null, lostAt: at })
     const { state } = after(begin(wide, true), three, overview(10, 7), lost(now - 60_000), lost(now - 1_000))
     assert.include(text(state).join("\n"), "the server stopped answering 1 min ago")
@@ -110,7 +110,7 @@ describe("the view", () => {
 
   for (const columns of [40, 44, 80, 200]) {
     for (const rows of [4, 12, 24, 60]) {
-      it(`fits into ${columns} columns and ${rows} rows, whatever is asked`, () => {
+      it(`fits into ${columns} columns and ${rows} rows in every mode`, () => {
         const many = watched(
           ...Array.from(
             { length: 100 },
@@ -142,12 +142,12 @@ describe("the view", () => {
           if (inputs.length === 0 && rows >= 12) {
             assert.isTrue(lines.some((line) => render(line, false).startsWith("› ")), "the selected device is shown")
           }
-          // The list is cut by the screen; what is to be read is not.
+          // The list is cut by the screen; the text to read is not.
           const { mode } = after(state, ...inputs).state
           if (mode._tag === "Help" || mode._tag === "Explain") {
             assert.isAtMost(Math.max(...lines.slice(5, -1).map(countColumns)), columns)
           }
-          // A line that goes on stands below its words and not below their label.
+          // A wrapped line is indented to its text and not to its label.
           if (mode._tag === "Explain" && rows >= 24 && columns < 100) {
             const shown = lines.map((line) => render(line, false))
             const why = shown.findIndex((line) => line.startsWith("why    words"))
@@ -169,7 +169,7 @@ describe("a narrow terminal", () => {
     }
   })
 
-  it("says nothing about a state rather than a cut word", () => {
+  it("shows nothing for a state rather than a cut word", () => {
     const named = after(state, watched(device(1, "n".repeat(27), online))).state
     assert.deepStrictEqual(text(named).filter((line) => line.includes("…")), [])
   })
@@ -187,7 +187,7 @@ describe("keys", () => {
     assert.isAbove(listRows(state), 3)
   })
 
-  it("search by what is typed; Escape shows all again", () => {
+  it("search for the typed text; Escape shows all again", () => {
     const { state } = after(start, key("/"), key("9", "9"))
     assert.deepStrictEqual(names(state), ["Desk 9"])
     assert.strictEqual(state.selected, idOf(2))
@@ -202,13 +202,13 @@ describe("keys", () => {
     assert.strictEqual(state.filter.search, "[2Jx")
   })
 
-  it("show one state after another, those that need a person first", () => {
+  it("show one state after another, starting with those that need a person", () => {
     assert.deepStrictEqual(names(after(start, key("s")).state), ["Shop"])
     assert.deepStrictEqual(names(after(start, key("s"), key("s")).state), ["Desk 9", "Desk 10"])
     assert.deepStrictEqual(after(start, ...Array.from({ length: 4 }, () => key("s"))).state.filter.state, "all")
   })
 
-  it("ask why, show the answer to the device that was asked about, and go back", () => {
+  it("explain a device, show the answer for the requested device only, and go back", () => {
     const { commands, state } = after(start, key("e"))
     assert.deepStrictEqual(commands, [{ _tag: "Explain", id: idOf(3) }])
     const explained = (id: DeviceId): TopInput => ({ _tag: "Explained", id, found: { deviceId: id } as Explanation })
@@ -218,7 +218,7 @@ describe("keys", () => {
     assert.deepInclude(after(state, key("escape"), explained(idOf(3))).state.mode, { _tag: "List" })
   })
 
-  it("release a quarantined device once it was confirmed", () => {
+  it("release a quarantined device after a confirmation", () => {
     assert.deepStrictEqual(after(start, key("r"), key("n")).commands, [])
     assert.deepStrictEqual(after(start, key("r"), key("y")).commands, [{ _tag: "Release", id: idOf(3) }])
     assert.deepStrictEqual(after(start, key("down"), key("r"), key("y")).commands, [])
@@ -231,7 +231,7 @@ describe("keys", () => {
     assert.isNull(state.said)
   })
 
-  it("leave with q, with Ctrl-C wherever one is, and when the terminal is gone", () => {
+  it("leave with q, with Ctrl-C in every mode, and when the terminal is gone", () => {
     const interrupt: TopInput = {
       _tag: "Key",
       key: { input: Option.none(), key: { name: "c", ctrl: true, meta: false, shift: false } }
@@ -244,7 +244,7 @@ describe("keys", () => {
 })
 
 describe("names from outside", () => {
-  it("bring no escape sequence into the view", () => {
+  it("add no escape sequence to the view", () => {
     const { state } = after(begin(wide, true), watched(device(1, "\u001b[2Jgone", online)))
     assert.notMatch(topLines(state, now).map((line) => render(line, false)).join(""), /\p{Cc}/u)
   })

@@ -1,4 +1,4 @@
-/** What `columba doctor` says of webhooks, with what to set where. */
+/** The doctor's check of webhooks, with the settings to change. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { checkWebhooks } from "../../src/bin/webhookCheck.ts"
@@ -33,13 +33,13 @@ const check = (
   })
 
 describe("the doctor", () => {
-  it.effect("says nothing of webhooks that do not exist", () =>
+  it.effect("reports nothing on webhooks that do not exist", () =>
     Effect.gen(function*() {
       assert.isNull(yield* check({}, null, new ScriptedGateway()))
       assert.strictEqual((yield* check({}, null, gatewayWith("session")))?.state, "ok")
     }))
 
-  it.effect("says what to set where, while nobody tells the gateway where to post", () =>
+  it.effect("names the settings to change while no gateway has a webhook address", () =>
     Effect.gen(function*() {
       const found = yield* check({})
       assert.strictEqual(found?.state, "warning")
@@ -49,13 +49,13 @@ describe("the doctor", () => {
       assert.strictEqual((yield* check({}, "of my own"))?.state, "ok")
     }))
 
-  it.effect("warns of the secret that everybody knows, and of a key that is missing", () =>
+  it.effect("warns of the publicly known secret, and of a missing key", () =>
     Effect.gen(function*() {
       assert.include((yield* check({}, "secret"))?.detail, "anyone can forge it")
       assert.include((yield* check({ publicUrl: "https://columba.example" }))?.fix, "COLUMBA_SECRET_KEY")
     }))
 
-  it.live("asks whether the address leads to Columba", () =>
+  it.live("checks whether the address leads to Columba", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ webhookSecret: "of the gateway" })
       assert.strictEqual((yield* check({ publicUrl: url, keys: 1 }))?.state, "ok")

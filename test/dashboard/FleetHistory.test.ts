@@ -1,4 +1,4 @@
-/** What the fleet's page keeps of its figures: bounded, and without a line where nothing was read. */
+/** The history of figures on the fleet's page: bounded, and without a line where nothing was read. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Overview } from "../../src/contracts/ServerPayloads.ts"
 import {
@@ -32,7 +32,7 @@ describe("the history of the fleet's figures", () => {
     assert.strictEqual(times.at(-1)! - times[0]!, (readingsKept - 1) * readingMillis)
   })
 
-  it("has a rate between readings, and none where the log went back, was away or was not read", () => {
+  it("has a rate between readings, and none if the log was reset, unavailable or not read", () => {
     const history = read([[0, 0], [10_000, 50], [20_000, 10], [30_000, null], [40_000, 30], [100_000, 90], [
       110_000,
       190
@@ -49,7 +49,7 @@ describe("the history of the fleet's figures", () => {
     ])
   })
 
-  it("begins anew when the clock of the machine is set back", () => {
+  it("starts anew when the clock of the machine is set back", () => {
     assert.deepStrictEqual(read([[50_000, 1], [60_000, 2], [20_000, 3]]).map(({ at }) => at), [20_000])
   })
 })

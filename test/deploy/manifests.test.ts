@@ -1,4 +1,4 @@
-/** The manifests of `deploy/`: by the schemas of Kubernetes and Compose, and by what the program itself needs. */
+/** The manifests of `deploy/`: valid by the schemas of Kubernetes and Compose, and complete for the program. */
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect } from "effect"
 import * as Settings from "../../src/layers/Settings.ts"
@@ -16,11 +16,11 @@ const parse = (env: Readonly<Record<string, string>>) =>
   Effect.provideService(Settings.parse, ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(env))
 
 describe("deploy/kubernetes", () => {
-  it("is what Kubernetes takes, to the last field", async () => {
+  it("is valid for Kubernetes, to the last field", async () => {
     assert.deepStrictEqual(await checkKubernetes(await all), [])
   })
 
-  it("would not pass with a wrong value, and with a field that does not exist", async () => {
+  it("would be refused with a wrong value, and with a field that does not exist", async () => {
     const object = await find("Deployment", "columba")
     const wrong = { ...object, spec: { ...object.spec, replicas: "three" } } as unknown as KubernetesObject
     const [first, ...compiled] = await checkKubernetes([wrong])
@@ -30,7 +30,7 @@ describe("deploy/kubernetes", () => {
     assert.match((await checkKubernetes([unknown])).join(), /minReadySecond\b/)
   })
 
-  it.effect("gives the program settings that it takes", () =>
+  it.effect("has settings that the program accepts", () =>
     Effect.gen(function*() {
       for (const [name, address] of [["columba", "10.0.0.11"], ["columba-api", "10.0.0.12"]] as const) {
         const deployment = yield* Effect.promise(() => find("Deployment", name))
@@ -45,7 +45,7 @@ describe("deploy/kubernetes", () => {
       }
     }))
 
-  it("gives a node more time than its stop takes, asks what it serves, and names only keys that the secret has", async () => {
+  it("gives a node more time than its stop takes, probes its endpoints, and names only keys that the secret has", async () => {
     const secret = await find("Secret", "columba")
     for (const name of ["columba", "columba-api"]) {
       const { spec } = (await find("Deployment", name)).spec.template
@@ -64,14 +64,14 @@ describe("deploy/kubernetes", () => {
 })
 
 describe("deploy/compose.cluster.yml", () => {
-  it("is what Compose takes, and would not pass with a field that does not exist", async () => {
+  it("is valid for Compose, and would be refused with a field that does not exist", async () => {
     const file = await readCompose("deploy/compose.cluster.yml")
     assert.deepStrictEqual((await checkCompose(file)).filter((line) => !line.includes("\"x-")), [])
     const wrong = { ...file, services: { ...file.services, node1: { ...file.services["node1"], restrat: "no" } } }
     assert.match((await checkCompose(wrong)).join(), /node1 .*restrat/)
   })
 
-  it.effect("starts three nodes, which differ in their host alone and have time to stop", () =>
+  it.effect("starts three nodes, which differ only in their host and have time to stop", () =>
     Effect.gen(function*() {
       const { services } = yield* Effect.promise(() => readCompose("deploy/compose.cluster.yml"))
       const nodes = ["node1", "node2", "node3"].map((name) => [name, services[name]!] as const)

@@ -1,4 +1,4 @@
-/** What is shipped for Grafana and Prometheus names metrics, labels and label values that the program really has. */
+/** The files for Grafana and Prometheus name only metrics, labels and label values that the program has. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -11,7 +11,7 @@ const types = new Map(
   Object.values(Metrics).flatMap((metric) => "id" in metric ? [[metric.id, metric.type] as const] : [])
 )
 
-/** The labels of each metric, as docs/metrics.md tells them. */
+/** The labels of each metric, as docs/metrics.md lists them. */
 const labels = new Map(
   readFileSync(join(root, "docs/metrics.md"), "utf8").split("\n").flatMap((line) => {
     const [, names = "", , cell = ""] = line.split("|")
@@ -49,12 +49,12 @@ describe("deploy/", () => {
     assert.strictEqual(readFileSync(join(root, file), "utf8"), dashboard())
   })
 
-  it("asks for metrics that the program has, in the dashboard", () => check(dashboard()))
+  it("queries metrics that the program has, in the dashboard", () => check(dashboard()))
 
-  it("asks for metrics that the program has, in the alerts", () =>
+  it("queries metrics that the program has, in the alerts", () =>
     check(readFileSync(join(root, "deploy/prometheus/alerts.yml"), "utf8")))
 
-  it("would notice a metric, a label and a state that do not exist", () => {
+  it("would detect a metric, a label and a state that do not exist", () => {
     for (
       const wrong of [
         "columba_devises",

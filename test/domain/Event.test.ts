@@ -8,7 +8,7 @@ import { freshDevice, stateDraft } from "../support/drafts.ts"
 const decode = Schema.decodeUnknownSync(Event)
 
 describe("the table of event kinds", () => {
-  it("has each kind once, with an example that decodes as an event of this kind alone", () => {
+  it("has each kind once, with an example that decodes only as an event of this kind", () => {
     for (const { example } of eventKinds) {
       assert.strictEqual(decode(example).kind, example.kind)
       const accepting = eventKinds.filter(({ event }) => Schema.is(Schema.toEncoded(event))(example))
@@ -16,11 +16,11 @@ describe("the table of event kinds", () => {
     }
   })
 
-  it("says in one sentence what happened", () => {
+  it("describes each kind in one sentence", () => {
     for (const { sentence } of eventKinds) assert.match(sentence, /^[A-Z][^.]+\.$/)
   })
 
-  it("gives its examples in the wire form of the log", () => {
+  it("has its examples in the wire form of the log", () => {
     for (const { example } of eventKinds) {
       const { data, ...rest } = decode(example)
       const logged: LoggedEvent = { ...rest, data: JSON.stringify(data), bytes: 0 }

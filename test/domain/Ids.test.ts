@@ -5,7 +5,7 @@ import { UpstreamId } from "../../src/domain/Ids.ts"
 describe("a slot's id at the gateway", () => {
   const isUpstreamId = Schema.is(UpstreamId)
 
-  it("never names another path than its own segment", () => {
+  it("never leads to another path than its own segment", () => {
     for (const id of [".", "..", "", "a/b", "a%2fb", "a?b", "a#b", "a b", "ä", "x".repeat(129)]) {
       assert.isFalse(isUpstreamId(id), id)
     }

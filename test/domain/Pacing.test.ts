@@ -1,4 +1,4 @@
-/** A pacing as people write it. */
+/** A pacing in its text form. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { formatPacing, parsePacing } from "../../src/domain/Pacing.ts"
@@ -20,7 +20,7 @@ const pacings: fc.Arbitrary<Pacing> = fc.record({
 })
 
 describe("a pacing in one line", () => {
-  it("means the same when it is written and read again", () => {
+  it("has the same meaning when it is written and read again", () => {
     fc.assert(
       fc.property(pacings, (pacing) => assert.deepStrictEqual(parsePacing(formatPacing(pacing)), pacing)),
       propertyLimits(300)
@@ -31,7 +31,7 @@ describe("a pacing in one line", () => {
     assert.strictEqual(formatPacing(parsePacing(from)!), from)
   })
 
-  it("that is not understood, says a thing twice, or contradicts itself is refused", () => {
+  it("is refused if it is not understood, repeats a rule, or contradicts itself", () => {
     const refused = [
       "",
       "fast",

@@ -1,4 +1,4 @@
-/** What a row with several nodes comes to, on a record made up for it. */
+/** The figures of a row with several nodes, on invented records. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Repetition } from "../../faults/cluster/Cluster.ts"
 import { findFigures } from "../../faults/cluster/figures.ts"
@@ -40,7 +40,7 @@ const at = (fault: Repetition["fault"]): Repetition => ({
 })
 
 describe("the figures of a cluster", () => {
-  it("a kill silences the devices of one node until the last of them is heard by another", () => {
+  it("count a kill as silence of the devices of one node until another node has the last of them", () => {
     const found = figures([at("kill node")], [
       ["slot-1", "one", 0, 1010],
       ["slot-1", "two", 7000],
@@ -54,7 +54,7 @@ describe("the figures of a cluster", () => {
     assert.strictEqual(found.doubled.count, 0)
   })
 
-  it("a device that moves because a node comes is dark between its sockets, or not at all where the new one is first", () => {
+  it("count a device that moves to a new node as dark between its sockets, or never if the new socket is first", () => {
     const found = figures([at("kill node")], [
       ["slot-1", "two", 0, 12_000],
       ["slot-1", "one", 12_300],
@@ -66,13 +66,13 @@ describe("the figures of a cluster", () => {
     assert.strictEqual(found.back.max, 0)
   })
 
-  it("a node that leaves in order moves its devices as planned", () => {
+  it("count the moves of a node that leaves in order as planned", () => {
     const sockets: ReadonlyArray<Socket> = [["slot-1", "one", 0, 1500], ["slot-1", "two", 1900]]
     assert.strictEqual(figures([at("stop node")], sockets).moved.max, 400)
     assert.strictEqual(figures([at("kill node")], sockets).moved.count, 0)
   })
 
-  it("the sockets of a frozen node hear nothing until it goes on, and then two hear the device until one notices", () => {
+  it("count the sockets of a suspended node as deaf until it resumes, and then two until one notices", () => {
     const found = figures(
       [at("freeze node")],
       [["slot-1", "one", 0, 9400], ["slot-1", "two", 8000]],
@@ -81,7 +81,7 @@ describe("the figures of a cluster", () => {
     assert.deepStrictEqual([found.dark.max, found.doubled.max, found.doubledAfter.max], [7000, 0, 400])
   })
 
-  it("without a socket per device, what the nodes say is all there is", () => {
+  it("use only the nodes' reports if there is no socket per device", () => {
     const found = figures([at("kill node")], [], { bySocket: false })
     assert.deepStrictEqual([found.back.max, found.dark.count], [8000, 0])
   })

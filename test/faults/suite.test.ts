@@ -1,4 +1,4 @@
-/** The fault suite as data: its rows can be asked for and repeated, and its page shows what was measured. */
+/** The fault suite as data: its rows can be selected and repeated, and its page shows the measured results. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -12,7 +12,7 @@ import { scenarios } from "../../faults/rows/index.ts"
 const find = (name: string) => scenarios.find((scenario) => scenario.name === name)!
 
 describe("the rows of the fault suite", () => {
-  it("have names of their own, and every fault strikes within the load", () => {
+  it("have unique names, and every fault strikes within the load", () => {
     assert.strictEqual(new Set(scenarios.map(({ name }) => name)).size, scenarios.length)
     for (const scenario of scenarios) {
       const moments = planMoments(scenario, "any")
@@ -49,7 +49,7 @@ describe("the list of faults", () => {
 
 describe("the mutants of the fault suite", () => {
   for (const mutant of mutants) {
-    it(`${mutant.name} still finds the place that it breaks, and a row that condemns it`, () => {
+    it(`${mutant.name} still matches the code that it breaks, and has a row that condemns it`, () => {
       assert.isAbove(changed(mutant).length, 0)
       for (const row of mutant.rows) assert.isDefined(find(row), row)
     })

@@ -5,7 +5,7 @@ import { variables } from "../../src/layers/settingsVariables.ts"
 import type { Variable } from "../../src/layers/settingsVariables.ts"
 
 describe("the documentation", () => {
-  it("has every generated section as the code has it; 'npm run docs' brings them up to date", () => {
+  it("has every generated section as in the code; 'npm run docs' updates them", () => {
     const old = pages().filter((file) => update(readPage(file), file) !== readPage(file))
     assert.deepStrictEqual(old, [])
   })
@@ -25,7 +25,7 @@ describe("the event catalogue", () => {
 })
 
 describe("the table of settings", () => {
-  it("has for every variable the default as one writes it, or what happens without a value", () => {
+  it("has for every variable the default as one writes it, or the behaviour without a value", () => {
     for (const { fallback, name, unset } of Object.values<Variable<unknown>>(variables)) {
       assert.isTrue((fallback === null) !== (unset === null), name)
       assert.notInclude(["null", "", "[object Set]"], fallback, name)
@@ -43,7 +43,7 @@ describe("a generated section", () => {
     assert.strictEqual(update(updated, "a.md"), updated)
   })
 
-  it("that nothing generates is an error which names the page", () => {
+  it("without a generator is an error that names the page", () => {
     assert.throws(
       () => update("<!-- nonsense: generated -->\n<!-- /nonsense -->", "a.md"),
       /a\.md has a generated section/

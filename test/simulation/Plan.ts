@@ -1,6 +1,6 @@
 /**
- * What a seed decides before anything happens: which gateways with how many phones there are, how much they have to say, how
- * the fleet is set, and which faults strike how often. Each seed leaves some faults out and lets others strike often:
+ * What a seed decides before anything happens: which gateways with how many phones there are, how many events they emit, the
+ * settings of the fleet, and which faults strike how often. Each seed omits some faults and lets others strike often:
  * worlds in which everything fails at once hide what one fault alone would show.
  */
 import { Duration, Effect } from "effect"
@@ -11,7 +11,7 @@ import type { DatabaseFaults } from "./SimulatedDatabase.ts"
 import type { EndpointFaults, EndpointShape } from "./SimulatedEndpoint.ts"
 import type { GatewayFaults, GatewayShape } from "./SimulatedGateway.ts"
 
-/** What strikes at moments of its own. */
+/** Faults that strike at random moments. */
 export const strikes = [
   "kill",
   "stop",
@@ -64,13 +64,13 @@ export interface Plan {
   readonly endpoint: EndpointFaults
   /** How long events are kept, in milliseconds; null: for ever. */
   readonly retention: number | null
-  /** How far the clock of a machine is set at most, in milliseconds. */
+  /** The maximum by which the clock of a machine is set, in milliseconds. */
   readonly clockStepMax: number
   /** Between two strikes, on average, in milliseconds. Absent: it never strikes. */
   readonly pauses: ReadonlyMap<Strike, number>
 }
 
-/** `devices`: how many of the phones it asks for, from the first on; null: all. */
+/** `devices`: how many of the phones it selects, from the first on; null: all. */
 export interface EndpointPlan extends Omit<EndpointShape, "devices"> {
   readonly devices: number | null
 }
@@ -127,14 +127,14 @@ export const makePlan = (seed: string): Plan => {
       heartbeatInterval: Duration.seconds(random.pick([5, 30, 60])),
       historyInterval: Duration.minutes(random.pick([10, 30, 30])),
       historyConcurrency: random.pick([1, 4]),
-      // What WhatsApp delivers hours late is found by a sweep, and here within a few hours.
+      // A message that WhatsApp delivers hours late is found by a sweep, and here within a few hours.
       historySweepInterval: Duration.hours(1.5),
       historyAgeMax: null
     },
     database: {
       failure: rate([0, 0.001, 0.02]),
       latencyMax: random.pick([3, 50, 800]),
-      // Others write in a cluster, and where a process that stands still is replaced.
+      // Others write in a cluster, and where a suspended process is replaced.
       shared: nodes > 1 || pauses.has("freeze") || random.chance(0.1)
     },
     broker: {

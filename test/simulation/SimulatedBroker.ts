@@ -1,11 +1,11 @@
 /**
- * RabbitMQ in a simulated world, as far as the sink sees it: a connection whose channels take the bytes of publishes and
- * tell of confirms, returns and their end; durable queues; and a consumer behind them, who crashes and gets messages
- * again. The real `RabbitSink` speaks to it, in the frames that it would send.
+ * RabbitMQ in a simulated world, as far as the sink sees it: a connection whose channels accept publishes and report
+ * confirms, returns and their end; durable queues; and a consumer that crashes and gets redeliveries. The real `RabbitSink`
+ * writes its real frames to it.
  *
- * What may go wrong is what a broker and a network may do: frames lost with their connection or read late, confirms that
- * never come or come in another order, refusals, a queue that is gone, a broker that reads nothing for a while or is
- * away. What was confirmed is kept.
+ * It fails as a broker and a network may fail: frames lost with their connection or read late, confirms that never come or
+ * come in another order, refusals, a queue that is gone, a broker that reads nothing for a while or is down. Confirmed
+ * messages are kept.
  */
 import { EventEmitter } from "node:events"
 import type { ChannelModel } from "amqplib"
@@ -21,10 +21,10 @@ import type { Trace } from "./Trace.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
 
 export interface BrokerFaults {
-  /** Of each message, that the guaranteed queue refuses it, or that its confirm never comes. */
+  /** Probability per message that the guaranteed queue refuses it, or that its confirm never comes. */
   readonly refusal: number
   readonly confirmLost: number
-  /** Of each delivery, that the consumer crashes before it has acknowledged it. */
+  /** Probability per delivery that the consumer crashes before it has acknowledged it. */
   readonly consumerCrash: number
   readonly latencyMax: number
 }
@@ -37,20 +37,20 @@ interface Queued {
 /** As RabbitMQ negotiates it with amqplib. */
 const frameMax = 131_072
 
-/** What the consumer holds without having acknowledged it. */
+/** Messages that the consumer holds without having acknowledged them. */
 const prefetch = 10
 
 export class SimulatedBroker {
   faults: BrokerFaults
-  /** First everything, as a queue that is bound to the exchange with `#` has it. */
+  /** First a queue that is bound to the exchange with `#` and has everything. */
   readonly #queue: Array<Queued> = []
   #unacknowledged: Array<Queued> = []
   readonly delivered: Array<Delivered> = []
   #hasIncomingQueue = false
   downUntil = 0
-  /** It reads nothing and tells publishers so. */
+  /** It reads nothing and reports this to publishers. */
   blockedUntil = 0
-  /** It reads nothing and says nothing. */
+  /** It reads nothing and reports nothing. */
   stalledUntil = 0
   #consuming = false
   readonly #connections = new Map<Machine, Connection>()
@@ -85,13 +85,13 @@ export class SimulatedBroker {
     this.#connections.get(machine)?.lose()
   }
 
-  /** Its process is gone. What it sent may still arrive. */
+  /** Its process is gone. Frames it has sent may still arrive. */
   forgetMachine(machine: Machine): void {
     this.#connections.get(machine)?.abandon()
     this.#connections.delete(machine)
   }
 
-  /** What one process has of it. */
+  /** The broker as one process sees it. */
   connect(machine: Machine): Context.Context<RabbitMq | TopologyGuard> {
     const waiters = new Set<(connection: ChannelModel) => void>()
     const open = () => {
@@ -169,7 +169,7 @@ export class SimulatedBroker {
     this.#trace.add(`broker: ${what}`)
   }
 
-  /** What becomes of a publish: its queue has it, or nothing has it. Returned: there is no such queue. */
+  /** The outcome of a publish: its queue has it, or none has. Returned: there is no such queue. */
   route({ body, exchange, routingKey }: Publish): "taken" | "returned" {
     if (exchange === "") return this.#hasIncomingQueue && routingKey === incomingQueue ? "taken" : "returned"
     const { deviceId, id, kind, seq } = JSON.parse(body) as Readonly<Record<"deviceId" | "id" | "kind" | "seq", string>>
@@ -224,7 +224,7 @@ class Connection {
     this.#onLost = onLost
   }
 
-  /** Only what the sink uses of a connection is there. */
+  /** Implements only the parts of a connection that the sink uses. */
   get model(): ChannelModel {
     return { createConfirmChannel: () => this.#openChannel() } as unknown as ChannelModel
   }
@@ -251,14 +251,14 @@ class Connection {
     this.#onLost()
   }
 
-  /** Its process is gone. What was sent may still arrive. */
+  /** Its process is gone. Frames it has sent may still arrive. */
   abandon(): void {
     this.#open = false
   }
 
   /**
-   * Frames arrive in order, also those that arrive at one moment. Of a connection that was lost some of those that were on
-   * their way still do, up to one.
+   * Frames arrive in order, also those that arrive at one moment. Of the frames in flight on a lost connection, those up to
+   * some point still arrive.
    */
   carry(arrive: () => void): void {
     const { blockedUntil, random, stalledUntil, time } = this.broker
@@ -274,7 +274,7 @@ class Connection {
 
 class Channel extends EventEmitter {
   readonly ch: number
-  /** What the sink knows of amqplib's inside. */
+  /** The internals of amqplib that the sink uses. */
   readonly connection: { readonly frameMax: number; readonly channels: ReadonlyArray<unknown> }
   readonly #connection: Connection
   #callbacks: Array<(error: Error | null) => void> = []

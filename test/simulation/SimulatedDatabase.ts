@@ -1,10 +1,10 @@
 /**
  * The database of a simulated world: the memory stores behind a network and a server that fail. A statement may never
- * arrive, be done and not be answered, be answered late, or be done after its client has given up; the server may be away
- * or crash. What was answered as done is kept.
+ * arrive, be done without an answer, be answered late, or be done after its client's timeout; the server may be down or
+ * crash. Statements that were answered as done are kept.
  *
- * A process has its own clients of it (`databaseClients.ts`). A statement that was on its way when the process died may
- * still be done.
+ * A process has its own clients (`databaseClients.ts`). A statement that was in flight when the process died may still be
+ * done.
  */
 import { Cause, Effect, Exit, Layer, PubSub, Scope } from "effect"
 import type { Context } from "effect"
@@ -31,9 +31,9 @@ import type { Trace } from "./Trace.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
 
 export interface DatabaseFaults {
-  /** Of each statement, that it meets a fault of its own. */
+  /** Probability per statement of a fault. */
   readonly failure: number
-  /** How long a statement is on its way, one way, at most. */
+  /** The maximum time of a statement on its way, one way. */
   readonly latencyMax: number
   /** Other processes may write too, as far as the log knows: it asks for the head each second. */
   readonly shared: boolean
@@ -47,7 +47,7 @@ export type Stores =
   | SubscriptionRepository
   | SendRepository
 
-/** What a process is told without asking. */
+/** The signals that a process receives without asking. */
 export interface DatabaseListener {
   readonly onCommit: (head: number) => void
   readonly onDevices: (device: DeviceId | null) => void
@@ -58,12 +58,12 @@ export interface DatabaseListener {
 /** A client waits this long for an answer: `silenceMax` and `answerMax` of the real one. */
 const silence = { least: 10_000, most: 15_000 }
 
-/** How long after its client has given up a statement may still be done: what the network held back. */
+/** The maximum time after its client's timeout in which a statement may still be done, because the network delayed it. */
 const afterwardsMax = 3000
 
 const shakyFailure = 0.3
 
-/** Processes have learned by then that an older copy has taken over. */
+/** By then processes have noticed that an older copy has replaced the database. */
 const learnedWithin = 10 * 60_000
 
 /** The tables as they were at one moment of the world. */
@@ -74,7 +74,7 @@ export interface Snapshot {
 }
 
 interface Statement {
-  /** The connection is lost: an answer comes no more, and what has not arrived is not done. */
+  /** The connection is lost: no more answers come, and statements that have not arrived are not done. */
   readonly cut: () => void
 }
 
@@ -83,7 +83,7 @@ export class SimulatedDatabase {
   faults: DatabaseFaults
   /** Until when the server is away. */
   downUntil = 0
-  /** Until when it is reached and says nothing. */
+  /** Until when it is reachable and gives no answer. */
   stalledUntil = 0
   readonly #time: VirtualTime
   readonly #random: Seeded
@@ -91,26 +91,26 @@ export class SimulatedDatabase {
   readonly #stores: Context.Context<Stores>
   readonly #inFlight = new Set<Statement>()
   readonly #listeners = new Map<Machine, DatabaseListener>()
-  /** All that the log has ever had, also what retention has deleted, without what a restored copy has undone. */
+  /** All events that the log ever had, including those deleted by retention, without those undone by a restored copy. */
   readonly history: Array<LoggedEvent> = []
   #headBefore = 0
   /** Ids of events that a restored copy has undone. */
   readonly undone = new Set<string>()
   /** Gaps that retention has deleted. */
   readonly pastGaps = new Map<string, Gap>()
-  /** What retention has deleted and should not have. */
+  /** Events and gaps that retention has deleted and should not have. */
   readonly forgotten: Array<string> = []
   /**
-   * Messages that a reading of a history brought and retention has deleted before that reading was over, by device and id: what
-   * they tell is gone with them.
+   * Messages that a reading of a history brought and retention has deleted before that reading was over, by device and id:
+   * their evidence is gone with them.
    */
   readonly unjudged = new Set<string>()
   readonly watch = new WriteWatch(this.tables, (device, waId) => this.#messages.has(`${device} ${waId}`))
   /** Messages that the log has had, by device and id. */
   readonly #messages = new Set<string>()
-  /** Until when statements fail more often: what ends a process often is felt by the database too. */
+  /** Until when statements fail more often: what often ends a process affects the database too. */
   shakyUntil = 0
-  /** How often another server has taken over: what was on its way to the one before is not done. */
+  /** How often another server has taken over: statements in flight to the previous one are not done. */
   #server = 1
 
   constructor(time: VirtualTime, random: Seeded, trace: Trace, faults: DatabaseFaults) {
@@ -133,7 +133,7 @@ export class SimulatedDatabase {
     this.#stores = Effect.runSync(Layer.buildWithScope(Layer.fresh(stores), Scope.makeUnsafe()))
   }
 
-  /** The stores themselves, for the world: what it asks is answered at once. */
+  /** The stores themselves, for the world: its queries are answered at once. */
   get direct(): Context.Context<Stores> {
     return this.#stores
   }
@@ -151,12 +151,12 @@ export class SimulatedDatabase {
     return { at: this.#time.now, tables, history: [...this.history] }
   }
 
-  /** An older copy takes the place of the database. */
+  /** An older copy replaces the database. */
   restore({ tables }: Snapshot): void {
     copyTables(tables, this.tables)
   }
 
-  /** Its server is lost, and after a time another one is there that has an older copy. */
+  /** Its server is lost, and after a time another one takes over with an older copy. */
   fallBack(snapshot: Snapshot, downFor: number): void {
     this.crash(downFor)
     this.#server++
@@ -172,7 +172,7 @@ export class SimulatedDatabase {
     this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
   }
 
-  /** The signals of commits and changes that a process hears from now on. */
+  /** The signals of commits and changes that a process receives from now on. */
   listen(machine: Machine, listener: DatabaseListener): void {
     this.#listeners.set(machine, listener)
   }
@@ -182,15 +182,15 @@ export class SimulatedDatabase {
     this.#listeners.delete(machine)
   }
 
-  /** Something has changed that processes are told of. */
+  /** Something has changed, which processes are notified of. */
   tell(signal: (listener: DatabaseListener) => void): void {
     for (const [machine, listener] of this.#listeners) machine.postAfter(this.#delay(), () => signal(listener))
   }
 
-  /** Written by a process: what is new joins the history of the log. */
+  /** Written by a process: new events join the history of the log. */
   written(): void {
     const { events, head, oldest } = this.tables
-    // Numbers have no holes, so the place of an event follows from its number.
+    // Numbers have no holes, so the index of an event follows from its number.
     const fresh = events.slice(Math.max(0, this.#headBefore + 1 - oldest))
     this.#headBefore = head
     if (fresh.length > 0) this.history.splice(fresh[0]!.seq - 1, Number.POSITIVE_INFINITY, ...fresh)
@@ -224,7 +224,7 @@ export class SimulatedDatabase {
     }
   }
 
-  /** Retention has deleted gaps: of those there were before, none that was not accounted for long ago. */
+  /** Retention has deleted gaps: only those that were accounted for long ago. */
   gapsDeleted(keepMillis: number, before: ReadonlyMap<string, Gap>): void {
     for (const [id, gap] of before) {
       if (this.tables.gaps.has(id)) continue
@@ -238,7 +238,7 @@ export class SimulatedDatabase {
     return 0.1 + this.#random.next() ** 4 * this.faults.latencyMax
   }
 
-  /** `lateToo`: it may be done although its client has given up. */
+  /** `lateToo`: it may be done although its client has timed out. */
   ask<A, E>(
     machine: Machine,
     name: string,
@@ -246,7 +246,7 @@ export class SimulatedDatabase {
     lateToo = false
   ): Effect.Effect<A, E | StorageUnavailable> {
     return Effect.callback<A, E | StorageUnavailable>((resume) => {
-      // What a dead process still asks reaches nobody.
+      // Statements of a dead process reach nobody.
       if (!machine.alive) return
       const answer = (exit: Exit.Exit<A, E | StorageUnavailable>) => machine.post(() => resume(exit))
       const fail = () => answer(Exit.fail(StorageUnavailable.of(name)))
@@ -324,7 +324,7 @@ export class SimulatedDatabase {
         at(this.#delay(), performAndAnswer)
       }
       return Effect.sync(() => {
-        // Interrupted: the statement goes on at the server unless it never left.
+        // Interrupted: the statement continues at the server unless it never left.
         if (!done && this.#random.chance(0.5)) { for (const cancel of timers) cancel() }
       })
     })

@@ -1,6 +1,6 @@
 /**
- * The server of a subscriber in a simulated world: takes events that are posted to it, or does one of the things that such
- * servers do. It checks each signature and keeps what it has taken, in order.
+ * The server of a subscriber in a simulated world: it accepts posted events, or fails as such servers do. It checks each
+ * signature and records the accepted events, in order.
  */
 import { Context, Effect, Redacted } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -14,14 +14,14 @@ import type { Trace } from "./Trace.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
 
 export interface EndpointFaults {
-  /** Of each request, that it is answered with an error. */
+  /** Probability per request of an error as its answer. */
   readonly failed: number
-  /** Of each answer, that it does not arrive. */
+  /** Probability per answer that it does not arrive. */
   readonly answerLost: number
   readonly latencyMax: number
 }
 
-/** What the subscription asks for. */
+/** The filters of the subscription. */
 export interface EndpointShape {
   readonly kinds: ReadonlyArray<string> | null
   readonly devices: ReadonlyArray<DeviceId> | null
@@ -32,7 +32,7 @@ export interface EndpointShape {
 /** `requestMillisMax` of the real client. */
 const requestMax = 15_000
 
-/** A request that an endpoint has not answered in time may yet be taken, so much later at most. */
+/** A request without an answer in time may yet be accepted, at most this much later. */
 const takenLateMax = 20_000
 
 export class SimulatedEndpoint {
@@ -42,16 +42,16 @@ export class SimulatedEndpoint {
   readonly secret: Redacted.Redacted
   faults: EndpointFaults
   readonly taken: Array<Delivered> = []
-  /** Deliveries that its secret has not signed. */
+  /** Deliveries that are not signed with its secret. */
   readonly forged: Array<string> = []
   /** Nothing listens there. */
   downUntil = 0
-  /** It takes what is posted, and answers too late. */
+  /** It accepts posts, and answers too late. */
   hangsUntil = 0
   throttlesUntil = 0
-  /** It says that it is gone. */
+  /** It answers that it is gone. */
   goneUntil = 0
-  /** It does not want the events of a device. */
+  /** It refuses the events of a device. */
   refuses: { readonly device: DeviceId; readonly until: number } | null = null
   readonly #key: Uint8Array
   readonly #time: VirtualTime
@@ -85,13 +85,13 @@ export class SimulatedEndpoint {
     this.refuses = null
   }
 
-  /** Whether the subscription asks for it. */
+  /** Whether the subscription selects it. */
   wants({ deviceId, kind }: { readonly deviceId: string; readonly kind: string }): boolean {
     const { devices, kinds } = this.shape
     return (kinds === null || kinds.includes(kind)) && (devices === null || devices.some((id) => id === deviceId))
   }
 
-  /** What comes of one request of this process. */
+  /** The outcome of one request of this process. */
   receive(machine: Machine, post: OutboundPost, answer: (reply: OutboundReply | OutboundFailed) => void): void {
     let waits = true
     const settle = (reply: OutboundReply | OutboundFailed) => {
@@ -150,7 +150,7 @@ const read = ({ body }: OutboundPost): Delivered => {
   return { messageId: id, seq: Number(seq), kind, deviceId, redelivered: false }
 }
 
-/** What one process reaches of the internet: these endpoints. */
+/** The internet as one process reaches it: these endpoints. */
 export const reach = (
   endpoints: ReadonlyArray<SimulatedEndpoint>,
   machine: Machine

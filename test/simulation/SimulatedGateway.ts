@@ -1,6 +1,6 @@
 /**
- * A WhatsApp gateway of a simulated world: what it emits, and what happens to its connections. It knows what it has emitted;
- * the ledger of that is the outside truth. A process speaks to it by its port (`gatewayPort.ts`).
+ * A WhatsApp gateway of a simulated world: its events, and the faults of its connections. Its ledger of emitted events is
+ * the outside truth. A process accesses it by its port (`gatewayPort.ts`).
  *
  * The bounds that callers rely on are kept: a dead connection is noticed within 30 s, an event is on its way for two
  * seconds at most, a gateway stores a message within two seconds, questions are answered or fail within 5 s, and a webhook
@@ -29,20 +29,20 @@ export interface GatewayShape {
 }
 
 export interface GatewayFaults {
-  /** Of each request, that it fails or is never answered. */
+  /** Probability per request that it fails or is never answered. */
   readonly request: number
-  /** Of each event on its way. */
+  /** Per event on its way. */
   readonly repeated: number
   readonly reordered: number
-  /** Of each answer to a webhook, that the gateway does not get it. */
+  /** Probability per answer to a webhook that the gateway does not get it. */
   readonly answerLost: number
   readonly latencyMax: number
 }
 
-/** How long a gateway takes at most to store a message, in milliseconds. */
+/** The maximum time until a gateway stores a message, in milliseconds. */
 const storedWithin = 1500
 
-/** A message whose time is so much before its coming proves no deafness of now. */
+/** A message that is this much older than its arrival proves no current deafness. */
 const lateAfter = 5000
 
 export class SimulatedGateway {
@@ -53,14 +53,14 @@ export class SimulatedGateway {
   readonly emitted: Array<Emission> = []
   /** Its process is gone. */
   downUntil = 0
-  /** Its process says nothing. */
+  /** Its process gives no answer. */
   stalledUntil = 0
   /** Until when a phone's events are only kept; by phone. */
   readonly mutedUntil = new Map<SimulatedPhone, number>()
   readonly webhooks: SimulatedWebhooks
   readonly #sessions = new Set<SimulatedSession>()
   readonly #links = new Set<SimulatedLink>()
-  /** What WhatsApp keeps for phones that are not connected. */
+  /** Messages that WhatsApp keeps for phones that are not connected. */
   readonly #withheld = new Map<SimulatedPhone, Array<Fact>>()
   readonly time: VirtualTime
   readonly random: Seeded
@@ -94,7 +94,7 @@ export class SimulatedGateway {
     }
   }
 
-  /** WhatsApp delivers what it kept while the account had no connection. */
+  /** WhatsApp delivers the messages that it kept while the account had no connection. */
   release(phone: SimulatedPhone): void {
     const facts = this.#withheld.get(phone) ?? []
     this.#withheld.delete(phone)
@@ -106,7 +106,7 @@ export class SimulatedGateway {
     const sessions = [...this.#sessions].filter((session) => session.phone === phone && session.hears)
     const hearing = muted ? [] : sessions.filter((session) => !session.deaf)
     const live = this.shape.liveEvents === "session"
-    // By its time it is one of those that were heard long ago.
+    // By its time it is one of those that were received long ago.
     const isLate = this.time.wall - fact.at > lateAfter
     const posts = !live || this.shape.posts
     const emission: Emission = {
@@ -131,7 +131,7 @@ export class SimulatedGateway {
       this.time.after(this.random.next() * storedWithin, () => phone.keep(fact, this.time.wall))
     }
     if (muted) return
-    // What is on its way says what was so when it was sent.
+    // An answer in flight has the state of the time at which it was sent.
     const said = { ...fact }
     if (live) { for (const session of hearing) this.#send(session, said) }
     if (posts) this.webhooks.post(phone, said, emission)
@@ -154,7 +154,7 @@ export class SimulatedGateway {
     return [...this.#sessions].filter((session) => session.open && (phone === undefined || session.phone === phone))
   }
 
-  /** Its process ends, and is back after a time. Withheld events come then. */
+  /** Its process ends, and restarts after a time. Withheld events come then. */
   crash(downFor: number): void {
     this.downUntil = Math.max(this.downUntil, this.time.now + downFor)
     for (const session of this.sessions()) session.lose({ class: "transport", code: "socket-closed", detail: "gone" })
@@ -165,7 +165,7 @@ export class SimulatedGateway {
     })
   }
 
-  /** It says nothing for a time. Connections that are silent for 30 s are given up by their other side. */
+  /** It is silent for a time. Connections that are silent for 30 s are closed by their other side. */
   stall(millis: number): void {
     this.stalledUntil = Math.max(this.stalledUntil, this.time.now + millis)
     if (millis < 20_000) return
@@ -173,7 +173,7 @@ export class SimulatedGateway {
     for (const link of [...this.#links]) link.freeze(20_000 + this.random.next() * 10_000)
   }
 
-  /** The gateway loses an account's connection to WhatsApp, says so or not, and has it again after a time. */
+  /** The gateway loses an account's connection to WhatsApp, reports it or not, and has it again after a time. */
   disconnect(phone: SimulatedPhone, millis: number): void {
     phone.connected = false
     this.#hint(phone, { _tag: "UpstreamDisconnected", reason: null })

@@ -1,6 +1,6 @@
 /**
- * The processes of a simulated world: one alone, or the nodes of a cluster. They are killed, stopped, and stand still; others
- * follow them.
+ * The processes of a simulated world: one alone, or the nodes of a cluster. They are killed, stopped and suspended; others
+ * replace them.
  */
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 import { stopMax } from "./SimulatedProcess.ts"
@@ -12,24 +12,24 @@ import type { Machine, VirtualTime } from "./VirtualTime.ts"
 export interface NodesOptions {
   /** More than one is a cluster. */
   readonly count: number
-  /** What the nodes of a cluster share, each on one of them at a time. */
+  /** The parts that the nodes of a cluster share, each on one of them at a time. */
   readonly shards: ReadonlyArray<string>
   readonly start: (number: number, shards: SimulatedShards | null) => SimulatedProcess
-  /** All that is connected to it sees it gone. */
+  /** Everything that is connected to it sees it gone. */
   readonly forget: (machine: Machine) => void
-  /** The same, while it stands still. */
+  /** The same, while it is suspended. */
   readonly giveUp: (machine: Machine) => void
 }
 
-/** After so long others give up a connection that does not answer. */
+/** After this time others close a connection that does not answer. */
 const patience = { least: 20_000, most: 30_000 }
 
-/** A process that learns that another one has its devices is stopped by an operator within this time. */
+/** A process that notices that another one has its devices is stopped by an operator within this time. */
 const noticedWithin = 120_000
 
 export class SimulatedNodes {
   lives = 0
-  /** To whom the reader of the stream is connected. */
+  /** The process to which the reader of the stream is connected. */
   reader: SimulatedProcess | null = null
   readonly shards: SimulatedShards | null
   readonly #places: Array<SimulatedProcess | null>
@@ -50,7 +50,7 @@ export class SimulatedNodes {
     this.shards = options.count === 1 ? null : new SimulatedShards(options.shards, world, () => this.running)
   }
 
-  /** Those that have taken no other's place and lost none. */
+  /** Those that have neither taken another's place nor lost their own. */
   get running(): ReadonlyArray<SimulatedProcess> {
     return this.#places.filter((process) => process !== null)
   }
@@ -112,7 +112,7 @@ export class SimulatedNodes {
     })
   }
 
-  /** One stands still for a time. Where that is long, its devices are given to another one. */
+  /** One is suspended for a time. If that is long, its devices are given to another one. */
   freeze(millis: number): void {
     const process = this.some()
     if (process === null || process.machine.isFrozen) return

@@ -1,6 +1,6 @@
 /**
- * One WhatsApp account of a simulated world: what happens in its chats, and what its gateway keeps of that. Facts become
- * drafts when they travel, under the same identity by whichever way they come.
+ * One WhatsApp account of a simulated world: the events of its chats, and what its gateway keeps of them. Facts become
+ * drafts when they travel, under the same identity on every path.
  */
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, UpstreamId } from "../../src/domain/Ids.ts"
@@ -40,7 +40,7 @@ export interface Kept {
 /** Messages that may still be acknowledged, edited, revoked or reacted to: the newest. */
 const recentMax = 20
 
-/** How far an ack says that its message has come. */
+/** The status of its message that an ack reports. */
 const ranks = ["delivered", "read"] as const
 
 export class SimulatedPhone {
@@ -50,7 +50,7 @@ export class SimulatedPhone {
   loggedIn = true
   /** Its gateway is connected to WhatsApp for it. */
   connected = true
-  /** What its gateway keeps: messages as they stand now, in the order in which it stored them. */
+  /** The messages that its gateway keeps, in their current form, in the order in which it stored them. */
   readonly history: Array<Kept> = []
   #kept = 0
   readonly revoked = new Set<string>()
@@ -59,7 +59,7 @@ export class SimulatedPhone {
   readonly #groups: ReadonlyArray<string>
   #recent: Array<Fact> = []
   readonly #messages = new Map<string, Fact>()
-  /** By message and participant, how far it was acknowledged. */
+  /** The acknowledged status, by message and participant. */
   readonly #acked = new Map<string, number>()
   #ids = 0
 
@@ -76,7 +76,7 @@ export class SimulatedPhone {
     return { deviceId: this.deviceId, upstreamId: this.upstreamId, jid: this.jid }
   }
 
-  /** What happens next in its chats. */
+  /** The next event of its chats. */
   happen(at: number): Fact {
     const random = this.#random
     const others = this.#recent.filter(({ fromMe }) => !fromMe)
@@ -101,7 +101,7 @@ export class SimulatedPhone {
     return this.#message(chance < 0.45, at)
   }
 
-  /** Its gateway learns of an edit or a revocation, and what it keeps changes. */
+  /** Its gateway receives an edit or a revocation, and changes what it keeps. */
   learn({ body, kind, target }: Fact): void {
     if (target === null) return
     const message = this.#messages.get(target)
@@ -180,7 +180,7 @@ export class SimulatedPhone {
 /** WhatsApp's times have whole seconds. */
 const formatSeconds = (at: number): string => `${new Date(at).toISOString().slice(0, 19)}Z`
 
-/** The fact as an adapter would hand it over. */
+/** The fact as an adapter would pass it on. */
 export const toDraft = (fact: Fact, deviceId: DeviceId, via: Via, now: number): EventDraft => {
   const { at, body, chat, fromMe, kind, sender, status, target, waId } = fact
   const draft = {

@@ -1,6 +1,6 @@
 /**
- * One life of the program in a simulated world: the fleet with its actors, the log, the relay to the broker, the intake of
- * webhooks and a reader of the event stream, as the composition root puts them together, over the ports that fail.
+ * One life of the program in a simulated world: the fleet with its actors, the log, the relay to the broker, the receiver of
+ * webhooks and a reader of the event stream, as the composition root connects them, over the ports that fail.
  */
 import { Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
 import * as LeasedFleet from "../../src/actors/fleet/LeasedFleet.ts"
@@ -50,7 +50,7 @@ export interface World {
   readonly settings: FleetSettings
   /** How long events are kept, in milliseconds; null: for ever. */
   readonly retention: number | null
-  /** What the reader of the stream has, who goes on where he was, and the number from which on he has all. */
+  /** The state of the reader of the stream, who continues where he was, and the number from which on he has all events. */
   readonly reading: { readonly streamed: Array<Streamed>; from: number }
   /** Whether he is connected to this process. */
   readonly isRead: (process: SimulatedProcess) => boolean
@@ -59,7 +59,7 @@ export interface World {
 /** One key of the installation: 32 bytes. */
 export const secretKey = Redacted.make(new Uint8Array(32).fill(7))
 
-/** After this the supervisor of a process that is stopped in order kills it. */
+/** After this time the supervisor kills a process that is stopped in order. */
 export const stopMax = 30_000
 
 export class SimulatedProcess implements Front, ShardHolder {
@@ -69,7 +69,7 @@ export class SimulatedProcess implements Front, ShardHolder {
   readonly #held = new Set<DeviceId>()
   readonly #world: World
   readonly #shards: SimulatedShards | null
-  /** Set once it has begun: what it does with what it gets of a cluster. */
+  /** Set once it has started: how it handles its inputs from a cluster. */
   #hosted: HostedFleet | null = null
   #parts: { readonly run: Effect.Effect<void>; scope: Scope.Closeable | null } | null = null
   #take: WebhookIngest["Service"]["take"] | null = null
@@ -85,7 +85,7 @@ export class SimulatedProcess implements Front, ShardHolder {
     machine.run(Effect.orDie(this.#start()))
   }
 
-  /** It learns that another process runs its devices. */
+  /** It notices that another process runs its devices. */
   loseLease(): void {
     this.machine.run(Effect.asVoid(Deferred.fail(this.#leaseTaken, LeaseTaken.of("simulated"))))
   }
@@ -106,7 +106,7 @@ export class SimulatedProcess implements Front, ShardHolder {
     })
   }
 
-  /** Stops in order, as far as the process gets in the time that it is given. */
+  /** Stops in order, as far as the process gets within its time. */
   stop(stopped: () => void): void {
     this.machine.run(Effect.andThen(Scope.close(this.#scope, Exit.void), Effect.sync(stopped)))
   }
@@ -147,7 +147,7 @@ export class SimulatedProcess implements Front, ShardHolder {
     return Scope.close(scope, Exit.void)
   })
 
-  /** What another node has heard of a device that runs here. */
+  /** Webhooks that another node has received for a device that runs here. */
   hear(id: DeviceId, events: ReadonlyArray<SessionEvent>, repeats: ReadonlyArray<EventDraft>): void {
     const { machine } = this
     machine.postAfter(1, () => {
@@ -228,14 +228,14 @@ export class SimulatedProcess implements Front, ShardHolder {
     yield* Scope.provide(surroundings(run), scope)
   })
 
-  /** It has all devices, for as long as it has the lease. */
+  /** It has all devices, as long as it has the lease. */
   #alone() {
     const leased = LeasedFleet.make()
     const run = leased.start({ lost: Deferred.await(this.#leaseTaken) }, LocalFleet.layer)
     return { fleet: leased.fleet, run }
   }
 
-  /** As `ClusterFleet` hosts it: the devices that this node gets, and what it hears of others goes to those who have them. */
+  /** As `ClusterFleet` hosts it: the devices of this node; webhooks for others are passed to their nodes. */
   #asNode(shards: SimulatedShards, runParts: (within: Scope.Scope) => Effect.Effect<void, unknown>) {
     const local = () => this.#hosted?.fleet ?? noFleet
     const fleet = DeviceFleet.of({
@@ -269,8 +269,8 @@ export class SimulatedProcess implements Front, ShardHolder {
 }
 
 /**
- * A reader of the event stream who goes on after the last event that he has, and may be cut off at any event. Where the log
- * went back, he reads again all that it keeps, in place of what he had.
+ * A reader of the event stream who continues after the last event that he has, and may be cut off at any event. When the log
+ * was reset, he reads again all that it keeps, in place of what he had.
  */
 const follow = (log: EventLog["Service"], reading: World["reading"], isRead: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
@@ -280,7 +280,7 @@ const follow = (log: EventLog["Service"], reading: World["reading"], isRead: () 
       log.follow({ after: last?.seq ?? reading.from - 1, mark: last?.id }),
       ({ events }) =>
         Effect.suspend(() => {
-          // He has gone to another process.
+          // He has switched to another process.
           if (!isRead()) return Effect.fail("gone")
           reading.streamed.push(...events.map(({ id, seq }) => ({ id, seq })))
           return Effect.void

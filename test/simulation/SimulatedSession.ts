@@ -4,10 +4,10 @@ import type { Session, SessionEvent, SessionListener } from "../../src/services/
 import type { SimulatedPhone } from "./SimulatedPhone.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
 
-/** What waits in buffers of the network while nobody reads; beyond it the gateway ends the connection. */
+/** Data in buffers of the network while nobody reads; above it the gateway ends the connection. */
 const unreadMax = 200
 
-/** From our close frame to the gateway. */
+/** From Columba's close frame to the gateway. */
 const finishMillis = 5
 
 export class SimulatedSession implements Session {
@@ -40,7 +40,7 @@ export class SimulatedSession implements Session {
     this.#onClosed = onClosed
   }
 
-  /** Whether a frame that is written now goes on its way. */
+  /** Whether a frame that is written now is sent. */
   get hears(): boolean {
     return this.open && !this.#frozen && this.machine.alive
   }
@@ -55,13 +55,13 @@ export class SimulatedSession implements Session {
     })
   }
 
-  /** The connection ends, and this side is told at once. */
+  /** The connection ends, and this side is notified at once. */
   lose(failure: Failure): void {
     if (!this.open) return
     this.open = false
     this.#onClosed()
     const end = () => this.#tellEnd(failure)
-    // What has arrived is read before its end, and both of them once they are read, unless this side gives up first.
+    // Received frames are read before the end, and both of them once they are read, unless this side closes first.
     if (this.#paused && failure.code === "socket-closed" && this.#inbox.length < unreadMax) {
       this.#inbox.push(end)
       return
@@ -106,7 +106,7 @@ export class SimulatedSession implements Session {
     this.#arrive(() => this.#tellEnd(failure))
   }
 
-  /** The gateway answers when it has got this side's word, and what it has sent by then comes before its answer. */
+  /** The gateway answers when it has received this side's close, and all that it has sent by then comes before its answer. */
   finish(done: (complete: boolean) => void): void {
     if (!this.open) return done(false)
     this.#finishing = done

@@ -1,8 +1,8 @@
 /**
  * Which node of a simulated cluster has which device, as the sharding of Effect decides it: each shard (here: each device,
- * and the parts that run once) belongs to one node at a time by a lease in the database. A node gives a shard away only
- * after it has stopped what it had of it; of a node that is dead or stands still, the lease ends by itself, and it learns of
- * that once it runs again.
+ * and the parts that run once) belongs to one node at a time by a lease in the database. A node releases a shard only after
+ * it has stopped what runs for it; the lease of a dead or suspended node ends by itself, which a suspended node notices once
+ * it runs again.
  */
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 import type { Trace } from "./Trace.ts"
@@ -11,20 +11,20 @@ import type { Machine, VirtualTime } from "./VirtualTime.ts"
 export interface ShardHolder {
   readonly number: number
   readonly machine: Machine
-  /** What it believes to have. */
+  /** The shards that it believes to have. */
   readonly owned: ReadonlySet<string>
   readonly gain: (shard: string) => void
-  /** `done`: what it had of the shard has stopped. */
+  /** `done`: everything that ran for the shard has stopped. */
   readonly lose: (shard: string, done: () => void) => void
 }
 
-/** The shard of all that runs on one node at a time. */
+/** The shard of the parts that run on one node at a time. */
 export const partsShard = "parts"
 
-/** After so long without a sign of life the leases of a node are given to others. */
+/** After this time without a sign of life the leases of a node are given to others. */
 export const lockExpiration = 35_000
 
-/** Nodes look at their leases this often. */
+/** The interval at which nodes look at their leases. */
 const refreshInterval = 10_000
 
 /** A shard without a node finds one within this time. */
@@ -63,7 +63,7 @@ export class SimulatedShards {
     this.#time.after(this.#random.next() * assignedWithin, () => {
       if (this.#owners.get(shard) !== null) return
       const able = this.#running().filter(({ machine }) => machine.alive && !machine.isFrozen)
-      // Tried again once a node joins, or one that stood still runs again.
+      // Retried once a node joins, or a suspended one runs again.
       if (able.length === 0) return
       const node = this.#random.pick(able)
       this.#trace.add(`life ${node.number} gets ${shard}`)
@@ -72,7 +72,7 @@ export class SimulatedShards {
     })
   }
 
-  /** The shards are spread anew: one of them moves. */
+  /** The shards are rebalanced: one of them moves. */
   move(): void {
     const shard = this.#random.pick([...this.#owners.keys()])
     const owner = this.ownerOf(shard)

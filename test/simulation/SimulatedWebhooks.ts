@@ -1,6 +1,6 @@
 /**
- * The webhooks of a simulated gateway: where it posts the events of each slot, and how it tries again while none is taken. It
- * tries for 30 s, as GOWA does, and gives up then. What may go wrong is on the way: the post is not taken, or its answer is lost.
+ * The webhooks of a simulated gateway: where it posts the events of each slot, and how it retries while none is accepted. It
+ * tries for 30 s, as GOWA does, and then abandons the event. Faults strike on the way: the post is refused, or its answer lost.
  */
 import { Redacted } from "effect"
 import type { UpstreamId } from "../../src/domain/Ids.ts"
@@ -14,7 +14,7 @@ import { toDraft } from "./SimulatedPhone.ts"
 import type { Fact, SimulatedPhone } from "./SimulatedPhone.ts"
 import type { Machine } from "./VirtualTime.ts"
 
-/** A process that runs now: its front takes webhooks. */
+/** A process that runs now: its front accepts webhooks. */
 export interface Front {
   readonly machine: Machine
   readonly take: (webhook: Omit<IncomingWebhook, "startedAt">, answered: (outcome: WebhookOutcome) => void) => void
@@ -41,17 +41,17 @@ interface Outgoing {
   readonly fact: Fact
   readonly emission: Emission
   readonly begun: number
-  /** Which process stood still whenever it was tried; null where one ran, or before the first try. */
+  /** The process that was suspended at every try; null if one ran, or before the first try. */
   stoodStill: Machine | null
 }
 
-/** A process that stood still and runs again has written that down after so long, unless the database keeps it from doing so. */
+/** A process that was suspended records it this long after it runs again, unless the database prevents it. */
 const writtenDownWithin = 5 * 60_000
 
 export class SimulatedWebhooks {
-  /** Nothing reaches our address. */
+  /** Nothing reaches Columba's address. */
   cutUntil = 0
-  /** The processes that run now: each takes webhooks. */
+  /** The processes that run now: each accepts webhooks. */
   fronts: () => ReadonlyArray<Front> = () => []
   readonly #addresses = new Map<UpstreamId, Address>()
   readonly #gateway: SimulatedGateway
@@ -116,7 +116,7 @@ export class SimulatedWebhooks {
     })
   }
 
-  /** The process knows that it stood still, and writes it down once it runs again. One that dies before leaves no word of it. */
+  /** The process notices its suspension, and records it once it runs again. One that dies before leaves no record. */
   #unanswered(emission: Emission, machine: Machine): void {
     const { time } = this.#gateway
     if (machine.isFrozen) return void time.after(writtenDownWithin, () => this.#unanswered(emission, machine))
@@ -125,7 +125,7 @@ export class SimulatedWebhooks {
     })
   }
 
-  /** Sets where it posts to. False: it did so before. */
+  /** Sets the address for its posts. False: it was set before. */
   set(slot: UpstreamId, url: string, secret: string): boolean {
     const known = this.#addresses.get(slot)
     if (known?.url === url && known.secret === secret) return false
@@ -134,13 +134,13 @@ export class SimulatedWebhooks {
     return true
   }
 
-  /** An operator or a restart has undone where it posts to. */
+  /** An operator or a restart has undone the address for its posts. */
   forget(slot: UpstreamId): void {
     this.#addresses.delete(slot)
   }
 }
 
-/** How an adapter reads what was posted. */
+/** The post as an adapter reads it. */
 export const ingest: Ingest = ({ body, headers, secrets }, { find, now }) => {
   const given = headers[signature]
   if (!secrets.some((secret) => Redacted.value(secret) === given)) {

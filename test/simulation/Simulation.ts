@@ -1,5 +1,5 @@
 /**
- * One simulated world from beginning to end: things happen and faults strike for some hours; then all is healed, and the
+ * One simulated world from beginning to end: events happen and faults strike for some hours; then all is healed, and the
  * program must come to rest by itself; then the ledgers are compared. Everything follows from the seed.
  */
 import { Context, Effect } from "effect"
@@ -36,7 +36,7 @@ export interface Outcome {
   readonly plan: string
   /** Of all that happened. */
   readonly digest: string
-  /** How long it was in the world, healing included. */
+  /** Its duration in the world's time, healing included. */
   readonly hours: number
   readonly steps: number
   readonly lives: number
@@ -54,14 +54,14 @@ const hour = 3_600_000
 /** After the last fault everything must have come to rest within this time: some regular readings of every history. */
 const restMax = 4 * hour
 
-/** What the program says of the faults of these worlds, and calls an error because a person must know. */
+/** Errors that the program logs because of the faults of these worlds, since a person must know of them. */
 const expectedErrors =
   /^(The fleet stops: another process|The log (went back|lacks events that it had received): an older database|A subscription is disabled: its endpoint answered)/
 
-/** How long the database may fail more often once a process has begun. */
+/** How long the database may fail more often once a process has started. */
 const shakyFor = 5000
 
-/** What is looked at to see whether all is at rest. */
+/** The state that is compared to see whether all is at rest. */
 const lookEvery = 30_000
 
 export const simulate = (seed: string, options: SimulationOptions): Promise<Outcome> =>
@@ -78,10 +78,10 @@ export class Simulation {
   readonly endpoints: ReadonlyArray<SimulatedEndpoint>
   readonly reading = { streamed: new Array<Streamed>(), from: 1 }
   readonly nodes: SimulatedNodes
-  /** Words of errors that the program logged, and defects that ended it. */
+  /** Texts of errors that the program logged, and defects that ended it. */
   readonly errors: Array<string> = []
   readonly #options: SimulationOptions
-  /** Numbers of the log after which the subscriptions that began later get events, by subscription. */
+  /** Numbers of the log after which the subscriptions that were created later get events, by subscription. */
   readonly #begun = new Map<SimulatedEndpoint, number>()
   #striking = true
   #happening = true
@@ -134,7 +134,7 @@ export class Simulation {
     const { time } = this
     await this.#insertDevices()
     for (const endpoint of this.endpoints) {
-      // Some begin when there is a log already.
+      // Some are created when there is a log already.
       if (endpoint.shape.from === "beginning") this.#subscribe(endpoint)
       else time.after(this.random.next() * hour / 2, () => this.#subscribe(endpoint))
     }
@@ -211,12 +211,12 @@ export class Simulation {
     }
   }
 
-  /** The row of a subscription, as an operator makes it: an answer to him is not waited for. */
+  /** The row of a subscription, as an operator creates it, without waiting for an answer. */
   #subscribe(endpoint: SimulatedEndpoint): void {
     const { head, subscriptions } = this.database.tables
     if (subscriptions.has(endpoint.id)) return
     const { shape: { devices, from, kinds, rateLimit }, id, secret, url } = endpoint
-    // Of several that were made for it after older copies took over, the latest beginning: any of them may be in the next copy.
+    // Of several that were created for it after older copies took over, the latest start: any of them may be in the next copy.
     this.#begun.set(endpoint, Math.max(this.begunAfter(endpoint), from === "now" ? head : 0))
     const sealed = Effect.runSync(
       Effect.provide(
@@ -238,7 +238,7 @@ export class Simulation {
     )
   }
 
-  /** An older copy of the database takes over. What is not in it somebody makes again: subscriptions of since. */
+  /** An older copy of the database takes over. What it lacks is created again: later subscriptions. */
   fallBack(snapshot: Snapshot, downFor: number): void {
     const { database, endpoints, random, time } = this
     const made = endpoints.filter(({ id }) => database.tables.subscriptions.has(id))
@@ -246,13 +246,13 @@ export class Simulation {
     for (const endpoint of made) time.after(random.next() * hour / 6, () => this.#subscribe(endpoint))
   }
 
-  /** Somebody changes subscriptions, at the database itself; processes are told, unless the notice is lost. */
+  /** Somebody changes subscriptions in the database itself; processes are notified, unless the notification is lost. */
   operate(change: (repository: SubscriptionRepository["Service"]) => Effect.Effect<unknown, unknown>): void {
     Effect.runSync(Effect.ignore(change(Context.get(this.database.direct, SubscriptionRepository))))
     if (this.random.chance(0.8)) this.database.tell(({ onSubscriptions }) => onSubscriptions())
   }
 
-  /** A life of the program begins. */
+  /** A life of the program starts. */
   #start(number: number, shards: SimulatedShards | null): SimulatedProcess {
     const { show } = this.#options
     if (this.#striking && this.plan.database.failure > 0 && this.random.chance(0.2)) {
@@ -263,7 +263,7 @@ export class Simulation {
       wallError: 0,
       preempts: this.plan.preempts,
       onError: (message) => {
-        // It says so where another process has its devices, and that is as it should be.
+        // It logs an error if another process has its devices, which is correct.
         if (expectedErrors.test(message)) return
         this.trace.add(`error: ${message}`)
         this.errors.push(message)
@@ -319,7 +319,7 @@ export class Simulation {
     }
   }
 
-  /** What is not yet as it must be at the end. */
+  /** What is not yet in its final state at the end. */
   #unrest(quietSince: number): ReadonlyArray<string> {
     const found: Array<string> = []
     const { tables } = this.database

@@ -1,6 +1,6 @@
 /**
- * What happened in a simulated world, line by line. Of all of it only a digest is kept, by which two runs of one seed are
- * compared; a caller that wants to see it gets the lines. No line has an id that was drawn at random.
+ * The events of a simulated world, line by line. Only a digest of all lines is kept, by which two runs of one seed are
+ * compared; a caller can get the lines. No line has an id that was drawn at random.
  */
 import { createHash } from "node:crypto"
 import type { VirtualTime } from "./VirtualTime.ts"

@@ -1,23 +1,23 @@
 /**
- * Time, order and chance of a simulated world. Nothing in it waits for real time: when no fiber can run, the clock jumps
- * to the next thing that is due. All that may happen in several orders happens in the order that the seed says.
+ * Time, order and chance of a simulated world. Nothing in it waits for real time: when no fiber can run, the clock jumps to
+ * the next timer. Events that may happen in several orders happen in the order of the seed.
  *
  * A `Machine` is one life of a process: its fibers run on its scheduler, sleep by its clock and draw from its random
- * numbers. A machine that is killed stops between two steps of its fibers: nothing of it runs any more, no finalizer
- * either. Effects that its steps have had on the world stay.
+ * numbers. A machine that is killed stops between two steps of its fibers: nothing of it runs any more, not even a
+ * finalizer. Effects that its steps have had on the world stay.
  */
 import { Cause, Clock, Context, Duration, Effect, Logger, Random, References, Scheduler } from "effect"
 import type { Fiber } from "effect"
 import { seeded } from "../../src/simulator/Seeded.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 
-/** When the simulated world begins, by all clocks that are right: 2026-01-01. */
+/** The start of the simulated world, by all clocks that are right: 2026-01-01. */
 const epoch = Date.UTC(2026, 0, 1)
 
-/** So many steps without any passing of time are a loop that never ends. */
+/** This many steps without any passing of time are an endless loop. */
 const stepsMax = 100_000
 
-/** After so many steps what runs beside the simulation has its turn: a test runner that must hear of its workers. */
+/** After this many steps code outside of the simulation has its turn: a test runner must receive messages of its workers. */
 const stepsPerTurn = 10_000
 
 /** Rounds of microtasks after each of which new steps may have come: chains of promises of the modules under test. */
@@ -47,7 +47,7 @@ export class VirtualTime {
   #order = 0
   #since = 0
 
-  /** `shuffles`: what can run now runs in the seed's order, not in the order in which it became able to. */
+  /** `shuffles`: runnable steps run in the seed's order, not in the order in which they became runnable. */
   constructor(seed: string, shuffles: boolean) {
     this.#random = seeded(`${seed}/order`)
     this.#shuffles = shuffles
@@ -57,7 +57,7 @@ export class VirtualTime {
     return epoch + this.now
   }
 
-  /** Returns the way to take it back. */
+  /** Returns a function that cancels it. */
   after(millis: number, run: () => void): () => void {
     const timer: Timer = { at: this.now + Math.max(0, millis), order: this.#order++, run }
     this.#push(timer)
@@ -70,7 +70,7 @@ export class VirtualTime {
     this.#ready.push({ machine, run })
   }
 
-  /** Lets everything happen until this moment, or until `done` says so. Returns whether it did. */
+  /** Runs the world until this moment, or until `done` holds. Returns whether it did. */
   async runUntil(end: number, done: () => boolean = () => false): Promise<boolean> {
     let givesWayAt = this.steps + stepsPerTurn
     while (true) {
@@ -167,7 +167,7 @@ const budgets = [1, 2, 3, 5, 8, 13, 40, 200, 2048, 2048]
 
 export interface MachineOptions {
   readonly seed: string
-  /** How far its wall clock is from the truth, in milliseconds. It may be changed while it runs. */
+  /** The error of its wall clock, in milliseconds. It may be changed while it runs. */
   readonly wallError: number
   /** Fibers are cut short at random places, not only where they wait. */
   readonly preempts: boolean
@@ -184,7 +184,7 @@ export class Machine {
   readonly context: Context.Context<never>
   #state: "running" | "dying" | "dead" = "running"
   #stepsLeft = 0
-  /** What waits until it is thawed; null while it runs. */
+  /** Steps that wait until it resumes; null while it runs. */
   #frozen: Array<() => void> | null = null
   readonly #bornAt: number
   readonly #onError: (message: string) => void
@@ -217,13 +217,13 @@ export class Machine {
     return this.#state !== "dead"
   }
 
-  /** Something of the world reaches the machine: as a step of its own, and not at all once it is dead. */
+  /** An input from the world reaches the machine: as a separate step, and not at all once it is dead. */
   post(run: () => void): void {
     if (this.#frozen !== null) this.#frozen.push(run)
     else if (this.alive) this.time.ready(this, run)
   }
 
-  /** It stands still for a time, as a process that is paused does: what reaches it waits. Its clocks go on. */
+  /** It is suspended for a time, as a stopped process is: its inputs wait. Its clocks continue. */
   freeze(millis: number): void {
     if (this.#frozen !== null || this.#state !== "running") return
     this.#frozen = []
@@ -251,7 +251,7 @@ export class Machine {
     })
   }
 
-  /** It dies after so many more steps, in the middle of whatever it does then. */
+  /** It dies after this many more steps, wherever it is then. */
   kill(steps: number, onDeath: () => void): void {
     if (this.#state !== "running") return
     this.#state = "dying"
@@ -262,7 +262,7 @@ export class Machine {
     else this.time.after(50, () => this.#die())
   }
 
-  /** `run` is taken now, unless the machine is dead or stands still. */
+  /** `run` is called now, unless the machine is dead or suspended. */
   takesStep(run: () => void): boolean {
     if (this.#frozen !== null) {
       this.#frozen.push(run)

@@ -1,6 +1,6 @@
 /**
- * What each transaction of the log is checked for at the moment of its commit. Some of what a wrong one breaks is put right
- * later: the ledgers at the end of a world would not tell.
+ * The checks of each transaction of the log at its commit. Some wrong transactions are corrected later, so that the ledgers
+ * at the end of a world would not show them.
  */
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import type { MemoryTables } from "../../src/layers/memory/MemoryDatabase.ts"
@@ -8,10 +8,10 @@ import type { PreparedGroup, WriteBatch, WriteResult } from "../../src/log/LogSt
 import type { EffectOf, LogEffect } from "../../src/services/LogEffect.ts"
 import type { Kept } from "./SimulatedPhone.ts"
 
-/** The program knows the database's time by asking, and here an answer may take some seconds. Every reading overlaps the last by more. */
+/** The program gets the database's time by asking, and here an answer may take some seconds. Every reading overlaps the last by more. */
 const clockError = 5000
 
-/** What a gateway's history has of a device; null where it has none. */
+/** The history of a device at its gateway; null if it has none. */
 export type FindHistory = (device: DeviceId) => ReadonlyArray<Kept> | null
 
 /** Of a write that is about to be done. */
@@ -39,7 +39,7 @@ export class WriteWatch {
     this.#findHistory = findHistory
   }
 
-  /** An older copy has taken over. For a while a process claims what it knows of the one before, until it has learned of that. */
+  /** An older copy has taken over. For a while a process still uses its knowledge of the previous one. */
   fellBack(until: number): void {
     this.#unlearnedUntil = until
   }
@@ -54,7 +54,7 @@ export class WriteWatch {
         groups.forEach((group, index) => {
           const written = result.written.slice(at, at += group.drafts.length)
           if (result.refused.includes(index)) return
-          // What was committed before is answered as it was then.
+          // Writes that were committed before are answered as they were then.
           const isNew = group.drafts.length === 0 || written.some((one) => one._tag === "Committed" && one.fresh)
           if (!isNew) return
           if (isStale[index]!) this.stale.push(describe(group))
@@ -79,7 +79,7 @@ export class WriteWatch {
     this.#check(device as DeviceId, Date.parse(before), Date.parse(through), `read through ${through}`)
   }
 
-  /** What the gateway had stored by then of this time must be in the log. */
+  /** All messages that the gateway had stored by then of this time must be in the log. */
   #check(device: DeviceId, from: number, to: number, claim: string): void {
     if (to < this.#unlearnedUntil) return
     for (const { fact: { at, waId }, storedAt } of this.#findHistory(device) ?? []) {

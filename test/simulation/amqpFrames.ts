@@ -1,4 +1,4 @@
-/** Reads the publishes out of the frames that the sink writes. */
+/** Reads the publishes from the frames that the sink writes. */
 
 export interface Publish {
   readonly exchange: string

@@ -1,4 +1,4 @@
-/** What one process of a simulated world has of the database: the stores, with each statement on its way over a network that fails. */
+/** The database clients of one process of a simulated world: the stores, with each statement over a network that fails. */
 import { Context, Duration, Effect, Queue, Stream } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { LogStore } from "../../src/log/LogStore.ts"
@@ -10,7 +10,7 @@ import { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
 import type { SimulatedDatabase } from "./SimulatedDatabase.ts"
 import type { Machine } from "./VirtualTime.ts"
 
-/** Signals of commits that wait; the newest says all. */
+/** Signals of commits that wait; the newest covers all. */
 const signalsMax = 16
 
 /** The clients of one process, whose fiber this is. */

@@ -1,6 +1,6 @@
 /**
- * A simulated gateway as one process sees it: the port, with the parts that its shape says. Questions fail, are never answered
- * or are answered late, and connections are refused, within the bounds that callers of real adapters rely on.
+ * A simulated gateway as one process sees it: the port, with the parts of its dialect. Questions fail, are never answered or
+ * are answered late, and connections are refused, within the bounds that callers of real adapters rely on.
  */
 import { Effect, Redacted } from "effect"
 import type { Scope } from "effect"
@@ -18,7 +18,7 @@ import { SimulatedSession } from "./SimulatedSession.ts"
 import { ingest } from "./SimulatedWebhooks.ts"
 import type { Machine } from "./VirtualTime.ts"
 
-/** What a request waits for at most before it fails; longer than pages of a history are waited for is not needed. */
+/** The maximum wait of a request before it fails; no longer than callers wait for pages of a history. */
 const requestMax = 5000
 const handshakeMax = 10_000
 
@@ -93,7 +93,7 @@ export const openGateway = (gateway: SimulatedGateway, machine: Machine): WhatsA
   } satisfies WhatsAppGateway
 }
 
-/** Answers when the question has arrived; fails, or does so late, where faults want it. */
+/** Answers when the question has arrived; fails, or does so late, by the faults of the world. */
 const request = <A, E>(
   gateway: SimulatedGateway,
   machine: Machine,

@@ -25,9 +25,9 @@ export type Charge =
   | "untrue"
   /** A message that the gateway's history keeps is not in the log. */
   | "unrecovered"
-  /** Committed and asked for by a subscription, and never taken by its endpoint. */
+  /** Committed and selected by a subscription, and never accepted by its endpoint. */
   | "untaken"
-  /** Retention has deleted what it should not have. */
+  /** Retention has deleted something that it must keep. */
   | "forgotten"
   /** A decision of an earlier owner of a device was committed. */
   | "stale"
@@ -39,16 +39,16 @@ export type Charge =
   | "error"
 
 export interface Judgement {
-  /** Examples of what was found, by what it breaks; empty where all promises were kept. */
+  /** Examples of violations by class; empty if all promises were kept. */
   readonly charges: Readonly<Partial<Record<Charge, ReadonlyArray<string>>>>
   readonly counts: Readonly<Record<string, number>>
 }
 
 interface Evidence {
   readonly emitted: ReadonlyArray<Emission>
-  /** All that the log has had, also what retention has deleted. */
+  /** All events that the log ever had, also those that retention has deleted. */
   readonly events: ReadonlyArray<LoggedEvent>
-  /** Ids of events that an older copy of the database has undone: whoever has got them cannot be blamed. */
+  /** Ids of events that an older copy of the database has undone: whoever has received them is not to blame. */
   readonly undone: ReadonlySet<string>
   readonly forgotten: ReadonlyArray<string>
   readonly unjudged: ReadonlySet<string>
@@ -60,7 +60,7 @@ interface Evidence {
     readonly from: number
   }>
   readonly delivered: ReadonlyArray<Delivered>
-  /** What the reader of the stream has, from this number on. */
+  /** The events of the reader of the stream, from this number on. */
   readonly reading: { readonly streamed: ReadonlyArray<Streamed>; readonly from: number }
   readonly gaps: ReadonlyArray<Gap>
   readonly phones: ReadonlyArray<{ readonly phone: SimulatedPhone; readonly shape: GatewayShape }>
@@ -68,7 +68,7 @@ interface Evidence {
   readonly errors: ReadonlyArray<string>
 }
 
-/** Examples kept of each charge. */
+/** Examples kept per class. */
 const examplesMax = 5
 
 export const judge = (evidence: Evidence): Judgement => {
@@ -77,7 +77,7 @@ export const judge = (evidence: Evidence): Judgement => {
   const committed = events.map((event) =>
     toCommitted({ ...event, device_id: event.deviceId, occurred_at: event.occurredAt })
   )
-  // Before it others were deleted, while he had to begin anew.
+  // Before it others were deleted, while he had to start anew.
   const streamed = [...committed.filter(({ seq }) => seq < reading.from), ...reading.streamed]
   const verdict = check({
     emitted: emitted.map(toEmitted),
@@ -88,8 +88,8 @@ export const judge = (evidence: Evidence): Judgement => {
     witnessed: streamed.map(({ id }) => id)
   })
   const revoked = new Set(phones.flatMap(({ phone }) => [...phone.revoked].map((id) => `${phone.upstreamId} ${id}`)))
-  // A device that never was online has nothing to be without: its ledger begins when that is recorded first. What it missed
-  // before tells nothing of what it missed afterwards.
+  // A device that never was online cannot lose reception: its ledger starts when that is first recorded. Events missed
+  // before prove nothing about events missed afterwards.
   const began = new Map<string, number>()
   for (const { data, deviceId, kind, recordedAt } of events) {
     const device = upstreamOf.get(deviceId) ?? ""
@@ -103,7 +103,7 @@ export const judge = (evidence: Evidence): Judgement => {
       ? { ...emission, isTelling: () => false }
       : emission
   const ledger = checkGaps({
-    // A revocation that nobody can know to be missing is not selected, and the history has not what it revoked all the same.
+    // A revocation that nobody can notice is not selected, and the history lacks the revoked message all the same.
     emitted: selectProvable(accountable.map(knowing), gaps, upstreamOf).map(toEmitted).map((entry) =>
       revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry
     ),

@@ -1,6 +1,6 @@
 /**
  * Programs that break a promise on purpose, as in the fault suite (`faults/mutants.ts`), for simulated worlds: a seed must
- * be found in which each is condemned. What the suite breaks in the sources of Postgres is broken here in the memory stores.
+ * be found that condemns each. Mutations of the Postgres sources in the fault suite are made in the memory stores here.
  */
 import { execFile } from "node:child_process"
 import { join } from "node:path"
@@ -19,9 +19,9 @@ export interface Mutant extends Change {
   readonly title: string
   /** One of these must be found. */
   readonly condemned: ReadonlyArray<Charge>
-  /** Only worlds of such plans can find it in bearable time. */
+  /** Selects the plans of worlds that can find it within a reasonable time. */
   readonly aim?: (plan: Plan) => boolean
-  /** Within few worlds, so that every test run can look for it. */
+  /** Found within few worlds, so that every test run can check it. */
   readonly isQuick: boolean
 }
 
@@ -183,19 +183,19 @@ const run = (file: string, options: ReadonlyArray<string>) =>
 
 export interface Condemnation {
   readonly mutant: Mutant
-  /** What the runner printed of the seed that condemns it; null if none of the seeds does. */
+  /** The runner's output for the seed that condemns it; null if none of the seeds does. */
   readonly found: string | null
   readonly seconds: number
 }
 
-/** The first so many seeds of worlds that can find it. */
+/** The first seeds of worlds that can find it, this many. */
 const seedsFor = ({ aim = () => true }: Mutant, count: number): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (let seed = 0; found.length < count; seed++) if (aim(makePlan(String(seed)))) found.push(String(seed))
   return found
 }
 
-/** Looks for a seed that condemns it, among so many. */
+/** Looks for a seed that condemns it, among this many. */
 export const condemn = (mutant: Mutant, seeds: number, hours: number): Effect.Effect<Condemnation> =>
   Effect.scoped(Effect.gen(function*() {
     const runner = yield* build(mutant)

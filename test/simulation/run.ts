@@ -1,5 +1,5 @@
 /**
- * `npm run simulate`: simulated worlds, each in one of several threads. Ends with 1 if a promise was broken in one of them.
+ * `npm run simulate`: simulated worlds, each in one of several threads. Exits with 1 if a promise was broken in one of them.
  *
  *     npm run simulate                               # 20 seeds, 24 hours each
  *     npm run simulate -- --seeds 200 --hours 100    # more

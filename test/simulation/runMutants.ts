@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { condemn, mutants } from "./mutants.ts"
 
-/** Returns the code to end with: 1 if a mutant is not found. */
+/** Returns the exit code: 1 if a mutant is not found. */
 export const runMutants = async (names: ReadonlyArray<string>, seeds: number, hours: number): Promise<number> => {
   let missed = 0
   for (const mutant of mutants.filter(({ name }) => names.length === 0 || names.includes(name))) {

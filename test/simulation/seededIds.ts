@@ -1,6 +1,6 @@
 /**
- * Event ids are made of random bytes that the program draws from Node. While a simulation runs, these bytes follow from its
- * seed, so that two runs of one seed make the same ids. It replaces a function of Node for the whole process: one
+ * Event ids contain random bytes that the program draws from Node. While a simulation runs, these bytes follow from its
+ * seed, so that two runs of one seed create the same ids. It replaces a function of Node for the whole process: one
  * simulation runs at a time.
  */
 import crypto from "node:crypto"
@@ -23,7 +23,7 @@ export const withSeededIds = async <A>(seed: string, run: () => Promise<A>): Pro
   }
   syncBuiltinESMExports()
   try {
-    // Bytes are drawn in advance: those of before are used up first.
+    // Bytes are drawn in advance: earlier ones are used up first.
     while (!filled) makeEventId(0)
     return await run()
   } finally {

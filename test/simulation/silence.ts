@@ -1,7 +1,7 @@
 /**
- * What nobody can know to be missing. A connection that seems open and delivers nothing is found out by messages that the
- * gateway's history has; what else was lost then lies in the gap that is written down for it. Where nothing but acks,
- * edits and the like was lost, no history tells of it, and no gap can be expected.
+ * Losses that nobody can notice. A connection that seems open and delivers nothing is found by messages that the gateway's
+ * history has; other losses then lie in the gap that is recorded for it. Where only acks, edits and the like were lost, no
+ * history shows it, and no gap can be expected.
  */
 import type { Gap } from "../../src/domain/Gap.ts"
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
@@ -9,14 +9,14 @@ import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 export interface Emission extends LedgerEntry {
   /** It was lost without any sign: no connection broke, nothing was refused. */
   silent: boolean
-  /** A message of another account that the gateway keeps: its absence tells. */
+  /** A message of another account that the gateway keeps: its absence reveals the loss. */
   readonly isTelling: () => boolean
 }
 
-/** Close to the end of a gap a message tells nothing, because clocks may differ; with the whole seconds of its time. */
+/** Close to the end of a gap a message proves nothing, because clocks may differ; includes the whole seconds of its time. */
 const untellingAfterGap = 6500
 
-/** Those that a gap must name if they are not in the log. */
+/** Events that a gap must name if they are not in the log. */
 export const selectProvable = (
   emissions: ReadonlyArray<Emission>,
   gaps: ReadonlyArray<Gap>,
@@ -38,14 +38,14 @@ export const selectProvable = (
 }
 
 interface Interval {
-  /** Null where what was lost without a sign made it known. */
+  /** Null if another silently lost event revealed it. */
   readonly from: number | null
   readonly to: number
 }
 
 /**
- * Emissions in a row that were lost without a sign, with no beginning of another gap and no proof of reception between
- * them; every other one by itself.
+ * Emissions in a row that were lost without a sign, with no start of another gap and no proof of reception between them;
+ * every other one by itself.
  */
 const listEpisodes = (
   emissions: ReadonlyArray<Emission>,

@@ -1,5 +1,5 @@
 /**
- * Simulated worlds in every test run: some seeds, all that once were broken, and programs that break a promise on purpose.
+ * Simulated worlds in every test run: some seeds, all that were ever broken, and programs that break a promise on purpose.
  * `npm run simulate` runs more of them.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -9,7 +9,7 @@ import { isSound } from "./judge.ts"
 import { condemn, mutants } from "./mutants.ts"
 import { simulate } from "./Simulation.ts"
 
-/** How long a world lasts here: faults of a minute strike many times in it, those of hours in some of the seeds. */
+/** The duration of a world here: faults of a minute strike many times in it, those of hours in some of the seeds. */
 const hours = 3
 
 /** A world takes some seconds of a processor, and a mutant some worlds. On a busy machine that is minutes. */
@@ -46,7 +46,7 @@ describe("a simulated world", () => {
     }, limitMillis)
   }
 
-  it("is the same for the same seed, step by step, and another one for another", async () => {
+  it("is the same for the same seed, step by step, and different for another seed", async () => {
     const [first, second, other] = [
       await simulate("repeated", { hours: 1 }),
       await simulate("repeated", { hours: 1 }),
@@ -60,7 +60,7 @@ describe("a simulated world", () => {
 
 describe("the mutants of simulated worlds", () => {
   for (const mutant of mutants) {
-    it(`${mutant.name} still finds the place that it breaks`, () => assert.isAbove(changed(mutant).length, 0))
+    it(`${mutant.name} still matches the code that it breaks`, () => assert.isAbove(changed(mutant).length, 0))
   }
 
   // The others need more worlds than a test run has time for: npm run simulate -- --mutants.

@@ -12,7 +12,7 @@ import * as Demo from "../../src/simulator/Demo.ts"
 import { start } from "../../src/simulator/SimulatedGateway.ts"
 import { messageDraft } from "../support/surface.ts"
 
-/** A gateway whose slots are all there: the demo makes them in the simulator itself. */
+/** A gateway whose slots all exist: the demo creates them in the simulator itself. */
 const gateway = {
   name: Demo.simulatorGateway,
   description: "",
@@ -34,7 +34,7 @@ const names = Effect.flatMap(
 )
 
 describe("Demo", () => {
-  it.live("adds devices to an empty database once, and knows them again in the next run", () =>
+  it.live("adds devices to an empty database once, and recognises them in the next run", () =>
     Effect.gen(function*() {
       const first = yield* start({ seed: "demo" })
       assert.strictEqual(yield* Demo.seed(first, 3), 3)
@@ -47,14 +47,14 @@ describe("Demo", () => {
       assert.deepStrictEqual(accounts(second.core), accounts(first.core))
     }).pipe(Effect.provide(services)))
 
-  it.live("adds nothing and makes nothing happen when asked for no devices", () =>
+  it.live("adds nothing and emits nothing when no devices are requested", () =>
     Effect.gen(function*() {
       const simulator = yield* start({ seed: "demo" })
       assert.strictEqual(yield* Demo.seed(simulator, 0), 0)
       assert.deepStrictEqual(simulator.core.stats().jobs, [])
     }).pipe(Effect.provide(services)))
 
-  it.live("counts the active devices of the simulator and no others", () =>
+  it.live("counts only the active devices of the simulator", () =>
     Effect.gen(function*() {
       const devices = yield* DeviceRepository
       yield* Demo.seed(yield* start({ seed: "demo" }), 2)
@@ -64,7 +64,7 @@ describe("Demo", () => {
       assert.strictEqual(yield* Demo.countSimulated, 2)
     }).pipe(Effect.provide(services)))
 
-  it.live("is kept from a sink: what its devices received is left out, deactivated ones too, and all else is sent", () =>
+  it.live("is hidden from a sink: events of its devices are omitted, also of deactivated ones, and all others are sent", () =>
     Effect.gen(function*() {
       const devices = yield* DeviceRepository
       yield* Demo.seed(yield* start({ seed: "demo" }), 2)

@@ -1,4 +1,4 @@
-/** The simulated GOWA without our adapter: what a client that takes it for better than it is would run into. */
+/** The simulated GOWA without Columba's adapter: the traps for a client that expects too much of it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { WebSocket } from "ws"
@@ -125,7 +125,7 @@ describe("requests to the simulated GOWA", () => {
       assert.isUndefined(core.devices.get("typo"))
     }))
 
-  it.live("see a login that was forgotten only in the status of the slot", () =>
+  it.live("show a forgotten login only in the status of the slot", () =>
     Effect.gen(function*() {
       const { answer, core, device } = yield* start()
       core.disconnect(device)
@@ -136,7 +136,7 @@ describe("requests to the simulated GOWA", () => {
       assert.deepInclude(yield* answer("/app/login"), { status: 400, code: "ALREADY_LOGGED_IN" })
     }))
 
-  it.live("to send: the receipt may be posted before the answer is there, and the message itself never is", () =>
+  it.live("to send may post the receipt before the answer is there, and never post the message itself", () =>
     Effect.gen(function*() {
       const receiver = yield* WebhookReceiver.start
       const { answer, core } = yield* start({ gowa: { webhooks: { urls: [receiver.url] } } })
@@ -156,7 +156,7 @@ describe("requests to the simulated GOWA", () => {
 })
 
 describe("the simulated GOWA's socket", () => {
-  it.live("needs a slot that can be found, and sends every frame to everybody whatever slot they named", () =>
+  it.live("needs an existing slot, and sends every frame to every client whatever slot they named", () =>
     Effect.gen(function*() {
       const { core, url } = yield* start({ devices: 2, gowa: { pace: 0 } })
       const [one, two] = [yield* connect(url), yield* connect(url, "?device_id=sim-2")]
@@ -171,7 +171,7 @@ describe("the simulated GOWA's socket", () => {
       assert.deepStrictEqual(two.frames.map((frame) => JSON.parse(frame).code), ["DEVICE_LOGGED_OUT", "LIST_DEVICES"])
     }))
 
-  it.live("drops who sends text that is no object, without a close frame", () =>
+  it.live("drops a client that sends text that is no object, without a close frame", () =>
     Effect.gen(function*() {
       const { url } = yield* start()
       const { socket } = yield* connect(url)
@@ -180,7 +180,7 @@ describe("the simulated GOWA's socket", () => {
       assert.strictEqual(yield* closed(socket), 1006)
     }))
 
-  it.live("is held up by one client that does not read, and a logout with it", () =>
+  it.live("is blocked by one client that does not read, and a logout with it", () =>
     Effect.gen(function*() {
       const { answer, gowa, url } = yield* start()
       const [stalled, other] = [yield* connect(url), yield* connect(url)]
@@ -240,7 +240,7 @@ describe("the simulated GOWA's webhooks", () => {
       assert.deepStrictEqual([gowa.webhooks.dropped, gowa.webhooks.delivered], [1, 0])
     }))
 
-  it.live("come in no order: one that is tried again is overtaken", () =>
+  it.live("come in no order: a retried one is overtaken", () =>
     Effect.gen(function*() {
       const { core, device, gowa, receiver } = yield* setup({ webhookPace: 0.05 })
       const done = outcomes(gowa, 2)
@@ -253,7 +253,7 @@ describe("the simulated GOWA's webhooks", () => {
       assert.deepStrictEqual(all.map(({ body }) => JSON.parse(String(body)).payload.id), ["B", "A"])
     }))
 
-  it.live("of a slot's own take the place of the process's, but not before its account was connected", () =>
+  it.live("of a slot replace those of the process, but not before its account was connected", () =>
     Effect.gen(function*() {
       const { answer, core, device, gowa, receiver } = yield* setup()
       const own = { webhook_url: `${receiver.url}/own`, webhook_secret: "own", webhook_events: "message" }
@@ -269,7 +269,7 @@ describe("the simulated GOWA's webhooks", () => {
       assert.strictEqual(core.ledger.entries().at(-1)!.sockets, 0, "an event that the slot did not ask for was posted")
     }))
 
-  it.live("under way are lost with the process, and the history is not", () =>
+  it.live("in flight are lost with the process, and the history is not", () =>
     Effect.gen(function*() {
       const { answer, core, crash, device, gowa, receiver, revive } = yield* setup({ webhookPace: 0.1 })
       receiver.status = null

@@ -13,13 +13,13 @@ const bytes = (seed: string, device: string) =>
   play(seed, device, 500).map(({ event, payload }) => encodeFrame(device, event, payload)).join("\n")
 
 describe("a scenario", () => {
-  it("is the same to the byte for the same seed and device, and another for any other", () => {
+  it("is the same to the byte for the same seed and device, and different for any other", () => {
     assert.strictEqual(bytes("a", "sim-1"), bytes("a", "sim-1"))
     assert.notStrictEqual(bytes("a", "sim-1"), bytes("b", "sim-1"))
     assert.notStrictEqual(bytes("a", "sim-1"), bytes("a", "sim-2"))
   })
 
-  it("comes in the order of its own time, and tells beforehand when the next is due", () => {
+  it("emits in the order of its own time, and announces when the next event is due", () => {
     const events = scenario("time", "sim-1")
     let last = 0
     for (let index = 0; index < 1000; index++) {
@@ -31,7 +31,7 @@ describe("a scenario", () => {
     }
   })
 
-  it("acks and afterthoughts name messages that were there before, delivered before read", () => {
+  it("has acks and edits only for earlier messages, delivered before read", () => {
     const seen = new Set<string>()
     const delivered = new Set<string>()
     for (const { event, payload } of play("order", "sim-1", 5000)) {

@@ -22,7 +22,7 @@ interface Client {
   readonly closed: Effect.Effect<number>
 }
 
-/** A bare socket: the tests see what the simulator sends, without our own adapter in between. */
+/** A bare socket: the tests see the frames of the simulator, without Columba's adapter in between. */
 const connect = (url: string, device: string) =>
   Effect.acquireRelease(
     Effect.callback<Client>((resume) => {
@@ -130,7 +130,7 @@ describe("the simulator", () => {
       assert.deepStrictEqual(page.text.trim().split("\n").map((line) => JSON.parse(line).n), [291, 292, 293, 294, 295])
     }))
 
-  it.live("keeps the rate it is asked for", () =>
+  it.live("keeps the requested rate", () =>
     Effect.gen(function*() {
       let now = fixed()
       const { core } = yield* start({ devices: 2, now: () => now })
@@ -143,7 +143,7 @@ describe("the simulator", () => {
       assert.deepStrictEqual([0, 1, 100, 199, 200, 1000].map(emittedAfter), [0, 1, 100, 199, 200, 200])
     }))
 
-  it.live("lets an account live in its own time, at a multiple of the real speed", () =>
+  it.live("runs an account's clock at a multiple of the real speed", () =>
     Effect.gen(function*() {
       let now = fixed()
       const { core } = yield* start({ now: () => now })
@@ -194,7 +194,7 @@ describe("the simulator", () => {
       assert.strictEqual((yield* ask(url, "/chats", { headers: { authorization, "x-device-id": "x" } })).status, 404)
     }))
 
-  it.live("shows a QR code to a slot that is not paired, and says so once it is", () =>
+  it.live("shows a QR code to a slot that is not paired, and reports when it is paired", () =>
     Effect.gen(function*() {
       const { core, url } = yield* start({ autoPair: false })
       const client = yield* connect(url, "sim-1")
@@ -207,7 +207,7 @@ describe("the simulator", () => {
       })
     }))
 
-  it.live("refuses what it cannot read on its control surface", () =>
+  it.live("refuses unreadable requests on its control surface", () =>
     Effect.gen(function*() {
       const { url } = yield* start()
       assert.strictEqual((yield* post(url, "/__sim/faults", { kind: "earthquake" })).status, 400)
@@ -216,7 +216,7 @@ describe("the simulator", () => {
       assert.strictEqual((yield* ask(url, "/__sim/nothing")).status, 404)
     }))
 
-  it.live("says where it could not listen", () =>
+  it.live("reports the address on which it could not listen", () =>
     Effect.gen(function*() {
       const { port } = yield* start()
       const error = yield* Effect.flip(start({ port }))
@@ -270,7 +270,7 @@ describe("a fault", () => {
       assert.isNotEmpty(core.devices.get("sim-1")!.history)
     }))
 
-  it.live("duplicate sends each event so often", () =>
+  it.live("duplicate sends each event that many times", () =>
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       core.applyFault({ kind: "duplicate", copies: 3 })
@@ -309,7 +309,7 @@ describe("a fault", () => {
       assert.deepStrictEqual(frames.map(idIn), core.ledger.entries().map(({ id }) => id))
     }))
 
-  it.live("junk, binary, huge and wrong-device frames come as often as they were asked for", () =>
+  it.live("junk, binary, huge and wrong-device send as many frames as requested", () =>
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       core.applyFault({ kind: "junk", times: 2 })
@@ -341,7 +341,7 @@ describe("a fault", () => {
       yield* client.received(1)
     }))
 
-  it.live("by chance strikes about so often, the same times for the same seed", () =>
+  it.live("by chance strikes about as often as configured, at the same times for the same seed", () =>
     Effect.gen(function*() {
       const run = Effect.scoped(Effect.gen(function*() {
         const { client, core, emit } = yield* setup
@@ -357,7 +357,7 @@ describe("a fault", () => {
       assert.strictEqual(yield* run, count)
     }))
 
-  it.live("for a while is over by itself", () =>
+  it.live("with a duration ends by itself", () =>
     Effect.gen(function*() {
       let now = fixed()
       const { core, url } = yield* start({ now: () => now })
