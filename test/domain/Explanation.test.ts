@@ -1,4 +1,4 @@
-/** What `explain` says about a device. */
+/** The explanation of a device by `explain`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import fc from "fast-check"
@@ -49,7 +49,7 @@ const incident: OngoingIncident = { gateway: "default", since: at, reason: "refu
 const memory = { failures: [], releaseRequests: 0 }
 
 describe("explanations", () => {
-  it("tell the steps of a transition like transitions of their own, newest first", () => {
+  it("list the steps of a transition like separate transitions, newest first", () => {
     const step = (rule: string, sessionOpen: boolean) =>
       ({ state: { _tag: "Connecting", attempt: 1, sessionOpen }, rule, at: "2026-01-01T00:00:01.000Z" }) as const
     const { evidence } = explain({
@@ -81,7 +81,7 @@ describe("explanations", () => {
   })
 
   for (const state of states) {
-    it(`of ${JSON.stringify(state)} say why, what comes next and what can be done`, () => {
+    it(`of ${JSON.stringify(state)} state the reason, the next step and the possible actions`, () => {
       for (const active of [true, false]) {
         for (const during of [null, incident]) {
           const told = explain({
@@ -102,7 +102,7 @@ describe("explanations", () => {
     })
   }
 
-  it("of a device with a gap say that its history is read, and from when on", () => {
+  it("of a device with a gap state that its history is read, and from when on", () => {
     const gap = {
       id: "gap_00000000000000000000000001" as never,
       deviceId: "dev_00000000000000000000000001" as never,
@@ -125,7 +125,7 @@ describe("explanations", () => {
     assert.notInclude(explain({ ...input, device: deviceIn(connected, false) }).next, "history")
   })
 
-  it("a failure is explained in its own words, with the time of the next attempt", () => {
+  it("of a failure use its own text, with the time of the next attempt", () => {
     const told = explain({
       device: deviceIn(failing),
       transitions: [],
@@ -138,7 +138,7 @@ describe("explanations", () => {
     assert.strictEqual(told.nextAt, at)
   })
 
-  it("a gateway that is down is the reason of its devices, but not of one that is deactivated or online", () => {
+  it("name a gateway that is down as the reason of its devices, but not of a deactivated or online one", () => {
     const of = (state: DeviceState, active: boolean) =>
       explain({
         device: deviceIn(state, active),
@@ -154,7 +154,7 @@ describe("explanations", () => {
     assert.notInclude(of(connected, true), "refused")
   })
 
-  it("a device that is online and sends slowly says by which rule, and until when", () => {
+  it("of a device that is online and sends slowly name the rule, and until when", () => {
     const sending = { pacing: "20/min", waiting: 3, waitsFor: { reason: "rate" as const, until: at } }
     const input = { transitions: [], incident: null, gaps: noGaps, reception: null, sending }
     const told = explain({ ...input, device: deviceIn(connected) })
@@ -163,7 +163,7 @@ describe("explanations", () => {
     assert.notInclude(explain({ ...input, device: deviceIn(failing) }).next, "pacing")
   })
 
-  it("the expiry of a code is not shown as the moment of going online", () => {
+  it("do not show the expiry of a code as the moment of going online", () => {
     const told = explain({
       device: deviceIn({ _tag: "AwaitingLogin", method: "qr", expiresAt: at }),
       transitions: [],
@@ -176,7 +176,7 @@ describe("explanations", () => {
     assert.include(told.next, `expires at ${at}`)
   })
 
-  it("the newest transition names the rule, and a handful are shown as evidence", () => {
+  it("name the rule of the newest transition, and show a few as evidence", () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 30 }), (count) => {
       const transitions = Array.from({ length: count }, (_, index) => ({
         seq: 100 - index,
@@ -206,7 +206,7 @@ describe("an active device that does not run", () => {
     ["gateway-unusable", "COLUMBA_SECRET_KEY"],
     ["simulator-not-running", "made-up"],
     ["fleet-stopped", "no process runs it yet"]
-  ])("by the rule %s is explained by %s", (rule, word) => {
+  ])("with the rule %s is explained by %s", (rule, word) => {
     const data = {
       from: "Online",
       state: { _tag: "Inactive" },
@@ -229,7 +229,7 @@ describe("an active device that does not run", () => {
     assert.strictEqual(found.rule, rule)
   })
 
-  it("names what is missing for a device that is online but gets no webhooks, and what to set where", () => {
+  it("name what is missing for a device that is online but gets no webhooks, and what to set where", () => {
     const instructions = "set HOOK=https://columba.example/webhooks/default"
     const explained = (status: WebhookStatus, lastWebhookAt: string | null = null, state = connected) =>
       explain({
