@@ -147,7 +147,7 @@ describe("the account of a device", () => {
       assert.deepInclude((yield* get()).state, { reason: "the account was banned" })
     }))
 
-  it.live("a session that another client took is not taken back: it waits a minute, as a conflict", () =>
+  it.live("takes no session back from another client, and waits a minute, as a conflict", () =>
     Effect.gen(function*() {
       const { core, device, get, id, rules, server } = yield* setup()
       core.replace(device)

@@ -89,7 +89,7 @@ describe("a session that is deaf from its first moment", () => {
     }).pipe(Effect.provide(storage)))
 })
 
-describe("a fleet that comes back", () => {
+describe("a fleet that reconnects", () => {
   it.effect("shows the progress of reading histories: remaining devices, rows, pages and the rate", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(3)
@@ -671,7 +671,7 @@ describe("times that messages claim", () => {
     }).pipe(Effect.provide(storage)))
 })
 
-describe("a fleet that comes back", () => {
+describe("a fleet that reconnects", () => {
   it.effect(
     "does not flood its gateway: it reads a thousand histories at the configured rate, each of them",
     () =>
