@@ -453,7 +453,7 @@ it.effect("continues after a callback for room that throws", () =>
     yield* log.append([say("after")])
   }))
 
-it.effect("loses only the reader of a cursor that the store refuses to move", () =>
+it.effect("ends only the reader of a cursor that the store refuses to move", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     const claims = yield* Effect.forEach(["one", "two"], (sink) => log.claimCursor(sink, "beginning"))
