@@ -71,8 +71,8 @@ export class SimulatedWebhooks {
     const address = this.#addresses.get(phone.upstreamId)
     const left = begun + webhookTime - time.now
     const giveUp = () => {
-      // What a session was given is lost with that session, if at all, and then something broke. That it was not told to post is
-      // found out when it is told.
+      // An event that was sent to a session is lost only if that session breaks, which shows. That the gateway had no address to
+      // post to is noticed when the address is set.
       emission.silent ||= gateway.shape.liveEvents === "webhook" ? address !== undefined : emission.sockets === 0
       if (outgoing.stoodStill !== null && gateway.shape.liveEvents === "webhook") {
         this.#unanswered(emission, outgoing.stoodStill)

@@ -8,7 +8,7 @@ import type { PreparedGroup, WriteBatch, WriteResult } from "../../src/log/LogSt
 import type { EffectOf, LogEffect } from "../../src/services/LogEffect.ts"
 import type { Kept } from "./SimulatedPhone.ts"
 
-/** The program gets the database's time by asking, and here an answer may take some seconds. Every reading overlaps the last by more. */
+/** The program asks for the database's time, and an answer may take some seconds here. Readings overlap by more than that. */
 const clockError = 5000
 
 /** The history of a device at its gateway; null if it has none. */

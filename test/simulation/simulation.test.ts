@@ -19,13 +19,15 @@ const limitMillis = 600_000
 const quickSeeds = 40
 
 /**
- * Gateways of all shapes, few faults and many, nodes and subscriptions; and seeds that were found to be broken: in 3 a device
- * that was added a moment ago missed more than its gap said, in 222 a process took a device back from the one after it, in
- * 516 a process alone looked for a device that kills it, and quarantined one after it had been killed by others, in 554
- * deliveries read an older log over and over, without a pause, until the reader of all of them knew of it, and an
- * event that had the number of one that was undone was not published, in 620 a
- * process that had stood still named too short a gap, in 3948 it did so because it took what it read afterwards for a proof of then, and in 3 the gap of a
- * deaf device began with the first message that was missed, since what had come before was deleted by then.
+ * Gateways of all shapes, few faults and many, nodes and subscriptions; and seeds that were found to be broken:
+ * - 3: a device that was added a moment ago missed more than its gap covered; and the gap of a deaf device started with the
+ *   first missed message, since the earlier ones had been deleted by then.
+ * - 222: a process took a device back from the one after it.
+ * - 516: a process alone searched for a device that kills it, and quarantined one after it had been killed by others.
+ * - 554: deliveries read an older log over and over, without a pause, until the reader of all of them noticed it; and an
+ *   event with the number of an undone one was not published.
+ * - 620: a process that had been suspended named too short a gap.
+ * - 3948: the same, because it used events that it read afterwards as a proof of reception before.
  */
 const chosen = ["1", "10", "3", "222", "516", "554", "620", "3948"]
 

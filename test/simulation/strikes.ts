@@ -130,7 +130,7 @@ export const seededStrikes: Readonly<Record<Strike, (world: Simulation) => void>
     const endpoint = someEndpoint(world)
     const found = world.subscriptions().find(({ subscription: { id } }) => id === endpoint.id)
     if (found === undefined) return
-    // What is held back is given up by a replay from beyond it, so nobody does that who wants everything.
+    // A replay from beyond a held event skips it, so an operator who wants every event does not do that.
     const most = Math.min(found.confirmed, ...found.subscription.health.held.map(({ seq }) => seq - 1))
     const least = Math.max(world.begunAfter(endpoint), database.tables.oldest - 1)
     if (least < most) world.operate(({ moveTo }) => moveTo(endpoint.id, random.between(least, most)))

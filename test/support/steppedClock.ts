@@ -1,12 +1,12 @@
 /**
  * The test clock with a wall clock that can be stepped apart from it, as an operator or NTP steps a machine's. Sleeps
- * and the monotonic clock go on as if nothing had happened.
+ * and the monotonic clock continue unaffected.
  */
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
 
 export interface SteppedClock {
-  /** Moves the wall clock by so many milliseconds; negative is backward. */
+  /** Moves the wall clock by this many milliseconds; negative is backward. */
   readonly stepWall: (millis: number) => void
 }
 
