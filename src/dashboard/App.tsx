@@ -92,7 +92,7 @@ const useRefusal = () => {
   const refused = session !== null && figures._tag === "Some" && figures.value.refused === session
   useEffect(() => {
     if (!refused) return
-    wantKey("The server does not accept this key any more.")
+    wantKey("The server no longer accepts this key.")
     setSession(null)
   }, [refused, setSession, wantKey])
 }

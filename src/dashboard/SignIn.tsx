@@ -39,7 +39,7 @@ export const SignIn = () => {
           value={key}
           onChange={setKey}
           autoComplete="current-password"
-          hint="It stays in the memory of this page, and is gone when you close or reload it."
+          hint="It stays in the memory of this page until you close or reload it."
         />
       </Form>
     </main>

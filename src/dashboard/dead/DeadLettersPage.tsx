@@ -17,7 +17,7 @@ const reasons: Readonly<Record<string, string>> = {
   delivery_limit: "processes died with it",
   expired: "it was not handled in the time that the queue gives",
   maxlen: "the queue was full",
-  unknown: "somebody put it there"
+  unknown: "put there manually"
 }
 
 const useDeadLettersRefresh = () => {
@@ -33,7 +33,7 @@ const Said = ({ seq }: { readonly seq: number }) => (
   <Loaded result={useAtomValue(eventAtom(seq))} lines={4}>
     {(event) =>
       event === null ?
-        <p className="note">The log does not have its event any more.</p> :
+        <p className="note">Its event is no longer in the log.</p> :
         (
           <>
             <p className="break">{describeEvent(event)}</p>
@@ -134,7 +134,7 @@ const List = () => (
       <>
         <RetryAll total={total} />
         {items.length === 0
-          ? <Empty>There is none. An incoming message that cannot be handled after several attempts comes here.</Empty>
+          ? <Empty>No dead letters. Incoming messages that cannot be handled after several attempts appear here.</Empty>
           : <ul className="entries">{items.map((letter) => <Letter key={letter.id} letter={letter} />)}</ul>}
         {total <= items.length ? null : <p className="note">{count(total - items.length)} more come after these.</p>}
       </>
@@ -150,7 +150,7 @@ export const DeadLettersPage = () => {
       <Panel title="Incoming messages that could not be handled, the oldest first">
         {manageFleet
           ? <List />
-          : <p>This key may not see them: they concern all devices, and need the scope manage.</p>}
+          : <p>This key may not see them: they belong to all devices and need the scope manage.</p>}
       </Panel>
     </main>
   )

@@ -111,7 +111,7 @@ const Connection = ({ id }: { readonly id: DeviceId }) => {
           (
             <Facts
               facts={[
-                ["Frames heard", <span className="num" key="f">{count(hosted.framesReceived)}</span>],
+                ["Frames received", <span className="num" key="f">{count(hosted.framesReceived)}</span>],
                 ["Last frame", hosted.lastFrameAt === null ? "–" : <Ago key="l" at={hosted.lastFrameAt} />],
                 ...(hosted.lastWebhookAt === null
                   ? []
@@ -180,7 +180,7 @@ const Log = ({ id }: { readonly id: DeviceId }) => {
         <Loaded result={result} lines={8}>
           {({ events }) =>
             events.length === 0 ?
-              <Empty>No event yet. They appear here as they are committed.</Empty> :
+              <Empty>No events yet. New events appear here.</Empty> :
               (
                 <ol className="tail" tabIndex={0} aria-label="Events, newest first">
                   {events.map((event) => <EventEntry key={event.seq} event={event} />)}

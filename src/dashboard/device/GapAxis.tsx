@@ -93,7 +93,7 @@ export const GapAxis = ({ gaps }: { readonly gaps: ReadonlyArray<Gap> }) => {
         <span>now</span>
       </div>
       {gaps.length === 0 ?
-        <Empty>No gap is written down.</Empty> :
+        <Empty>No gaps.</Empty> :
         (
           <div className="table-place" tabIndex={0} role="region" aria-label="Gaps">
             <table>

@@ -84,7 +84,7 @@ const Entry = ({ message, sends }: { readonly message: Message; readonly sends: 
             <Button
               kind="quiet"
               onClick={() => setOpen(!open)}
-              label={open ? "Close what can be done" : "More: react, edit, revoke"}
+              label={open ? "Close the actions" : "More: react, edit, revoke"}
             >
               {open ? "Close" : "More"}
             </Button>

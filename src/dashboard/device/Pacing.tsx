@@ -85,7 +85,7 @@ const EditPacing = ({ device, done }: { readonly device: Device; readonly done: 
         <>
           {device.pacing === null
             ? null
-            : <Button onClick={() => save.run(null)} pending={save.pending}>As the server has it</Button>}
+            : <Button onClick={() => save.run(null)} pending={save.pending}>Use the server's default</Button>}
           <Button kind="quiet" onClick={done}>Leave it</Button>
         </>
       }

@@ -63,8 +63,8 @@ export const SendBox = ({ id, sends }: SendBoxProps) => {
     ({ status }) => {
       setAccepted({
         words: status === "scheduled"
-          ? "It is stored, and sent when its time has come."
-          : "It is stored, and on its way.",
+          ? "The message is stored and will be sent at its time."
+          : "The message is stored and will be sent.",
         count: (accepted?.count ?? 0) + 1
       })
       setDraft(noDraft)

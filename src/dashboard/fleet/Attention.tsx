@@ -134,7 +134,7 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
       className="attention"
       aside={<span className={`tally ${total === 0 ? "tone-good" : "tone-bad"}`}>{count(total)}</span>}
     >
-      {total === 0 ? <p className="calm">Nothing. What is interrupted comes back by itself.</p> : (
+      {total === 0 ? <p className="calm">Nothing. Interrupted connections recover automatically.</p> : (
         <ul>
           {incidents.map(({ gateway, nextProbeAt, reason, since, waiting }) => (
             <Item key={`i-${gateway}`} sign={<Alarm word="Gateway down" />}>
@@ -169,7 +169,7 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
                   has ended or cannot write since <Ago at={aliveAt} />. {count(left)} devices wait for another node.
                 </span>
               </p>
-              <p className="fix">Others take them over once its lease has ended. Start it again.</p>
+              <p className="fix">Other nodes take them over once its lease has expired. Restart it.</p>
             </Item>
           ))}
           {sinks.map(({ expired, failure, lag, sink }) => (
@@ -203,7 +203,7 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
               <p>
                 <strong>{count(dead)}</strong> <span className="why">incoming messages could not be handled</span>
               </p>
-              <p className="fix">Put the cause right, then have them handled again.</p>
+              <p className="fix">Fix the cause, then retry them.</p>
             </Item>
           )}
           {devices.map((row) => <NeedyDevice key={row.id} row={row} />)}

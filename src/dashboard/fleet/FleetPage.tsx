@@ -77,7 +77,7 @@ const FirstSteps = () => {
             <AddDevice />
           </>
         )
-        : <p>This key sees no device. One that may manage the fleet adds them.</p>}
+        : <p>This key sees no devices. A key that may manage the fleet can add them.</p>}
     </Panel>
   )
 }

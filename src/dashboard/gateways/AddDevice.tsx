@@ -38,7 +38,7 @@ export const AddDevice = ({ gateway = "" }: { readonly gateway?: string }) => {
         />
       )}
       <details>
-        <summary>It has a slot at the gateway already</summary>
+        <summary>It already has a slot at the gateway</summary>
         <Field
           label="Id of the slot"
           value={slot}

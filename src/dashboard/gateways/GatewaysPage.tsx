@@ -104,7 +104,7 @@ const AddGateway = () => {
                   value={webhookSecret}
                   onChange={setWebhookSecret}
                   autoComplete="new-password"
-                  hint="Where the gateway signs its webhooks with a secret that you have set there. Columba makes one otherwise."
+                  hint="Only if you have set a secret for webhooks at the gateway. Otherwise Columba creates one."
                 />
               </details>
             )}
@@ -195,7 +195,7 @@ export const GatewaysPage = () => {
       <Panel title="Gateways">
         <Loaded result={result}>
           {({ items }) =>
-            items.length === 0 ? <Empty>There is none. Devices need one.</Empty> : (
+            items.length === 0 ? <Empty>No gateways. Devices need one.</Empty> : (
               <ul className="entries">
                 {items.map((gateway) => (
                   <GatewayRow

@@ -78,7 +78,7 @@ export const AddKey = ({ made }: { readonly made: (key: MadeKey) => void }) => {
           onChange={setName}
           required
           placeholder="shop"
-          hint="Who calls with it: letters, digits, dots, - and _."
+          hint="The name of the caller: letters, digits, dots, - and _."
         />
         <Checks
           label="It may"
@@ -99,7 +99,7 @@ export const AddKey = ({ made }: { readonly made: (key: MadeKey) => void }) => {
             value={devices}
             onChange={setDevices}
             rows={3}
-            hint="One name or id a line. Such a key does nothing that concerns the whole fleet."
+            hint="One name or id per line. Such a key cannot use operations on the whole fleet."
           />
           <Choice
             label="Requests per second"

@@ -42,12 +42,12 @@ const Rotate = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key
   return (
     <Form
       label={`Rotate ${name}`}
-      submit="Make the new key"
+      submit="Create the new key"
       onSubmit={rotate.run}
       pending={rotate.pending}
       failure={rotate.failure}
     >
-      <Choice label="The key before it is accepted" value={overlap} options={overlaps} onChange={setOverlap} />
+      <Choice label="The old key is valid" value={overlap} options={overlaps} onChange={setOverlap} />
     </Form>
   )
 }
@@ -113,7 +113,7 @@ const Entry = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key:
         {overlapping
           ? (
             <p className="tone-wait">
-              The key before it is accepted too; that ends <Ago at={previousUntil} />.
+              The old key is valid too; that ends <Ago at={previousUntil} />.
             </p>
           )
           : null}
@@ -164,14 +164,14 @@ const Keys = () => {
             <Secret
               key={shown.key}
               secret={shown.key}
-              words={`This is the key of ${shown.name}. It is shown this once.`}
+              words={`This is the key of ${shown.name}. It is shown only once.`}
               done={() => setShown(null)}
             />
           )}
           <Loaded result={useAtomValue(keysAtom)}>
             {({ items }) =>
               items.length === 0
-                ? <Empty>None but those of the environment (COLUMBA_API_KEYS), which are changed there.</Empty>
+                ? <Empty>Only keys of the environment (COLUMBA_API_KEYS), which are changed there.</Empty>
                 : (
                   <ul className="entries">
                     {items.map((one) => <Entry key={one.id} apiKey={one} made={setShown} />)}
@@ -196,7 +196,9 @@ export const KeysPage = () =>
     <main className="page narrow">
       <h1>API keys</h1>
       <Panel title="Not for this key">
-        <p>Keys are for keys with the scope admin and no list of devices. A server without keys has none to show.</p>
+        <p>
+          This page needs a key with the scope admin and no list of devices. A server without keys has none to show.
+        </p>
       </Panel>
     </main>
   )

@@ -58,7 +58,7 @@ const Row = ({ change: { data, recordedAt } }: { readonly change: Change }) => (
       <Subject subject={data.subject} />
     </td>
     <td className="wide">
-      {data.outcome === "unknown" ? <span className="tone-wait">cut off, may have been done ·</span> : null}
+      {data.outcome === "unknown" ? <span className="tone-wait">interrupted, may have been executed ·</span> : null}
       {describeFields(data)}
     </td>
   </tr>
@@ -69,7 +69,7 @@ export const Trail = () => (
     <Loaded result={useAtomValue(trailAtom)} lines={4}>
       {(changes) =>
         changes.length === 0
-          ? <Empty>Nothing in the part of the log that was read. Changes appear here as they are made.</Empty>
+          ? <Empty>No changes in the part of the log that was read. New changes appear here.</Empty>
           : (
             <div className="table-place" tabIndex={0} role="region" aria-label="Changes, newest first">
               <table className="trail">

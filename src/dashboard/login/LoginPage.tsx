@@ -42,7 +42,7 @@ const Countdown = ({ expiresAt }: { readonly expiresAt: string }) => {
   const left = Math.max(0, Math.round((Date.parse(expiresAt) - useNow()) / 1000))
   return (
     <p className="countdown num" role="timer">
-      {left > 0 ? `A new code comes by itself within ${left} s` : "A new code is on its way"}
+      {left > 0 ? `A new code appears within ${left} s` : "A new code is being requested"}
     </p>
   )
 }
@@ -51,7 +51,7 @@ const Instructions = ({ code }: { readonly code: boolean }) => (
   <ol className="steps">
     <li>Open WhatsApp on the phone.</li>
     <li>Settings, then Linked devices, then Link a device.</li>
-    <li>{code ? "Link with phone number instead, and type the code." : "Point the camera at the code."}</li>
+    <li>{code ? "Link with phone number instead, and enter the code." : "Point the camera at the code."}</li>
   </ol>
 )
 
@@ -83,7 +83,7 @@ const Step = ({ id, retry, step }: { readonly id: DeviceId; readonly step: Login
       return (
         <div className="code-place">
           <Skeleton lines={4} />
-          <p>The gateway is asked for a code.</p>
+          <p>Requesting a code from the gateway.</p>
         </div>
       )
     case "Qr":
@@ -115,7 +115,7 @@ const Step = ({ id, retry, step }: { readonly id: DeviceId; readonly step: Login
     case "Linking":
       return (
         <div className="code-place">
-          <Notice tone="busy">The phone has accepted. The account connects.</Notice>
+          <Notice tone="busy">The phone has accepted. The account is connecting.</Notice>
         </div>
       )
     case "LoggedIn":
@@ -173,7 +173,7 @@ export const LoginPage = ({ id }: { readonly id: DeviceId }) => {
         <a href={hrefs.device(id)}>{row?.name ?? "The device"}</a>
       </p>
       <h1>Link the phone</h1>
-      {!manage ? <Notice tone="wait">This key may not log devices in: it lacks the scope manage.</Notice> : (
+      {!manage ? <Notice tone="wait">This key may not log devices in: it needs the scope manage.</Notice> : (
         <Panel
           title={method === "qr" ? "Scan the code" : "Type the code"}
           aside={
@@ -196,7 +196,7 @@ export const LoginPage = ({ id }: { readonly id: DeviceId }) => {
                     value={typed}
                     onChange={setTyped}
                     placeholder="+62 812 9876 5432"
-                    hint="With the country's code."
+                    hint="With the country code."
                   />
                 </Form>
               )

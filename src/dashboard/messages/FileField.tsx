@@ -98,7 +98,7 @@ export const FileField = ({ chosen, kinds, onChange, progress }: FileFieldProps)
       )}
       {progress === null ? null : (
         <div className="field">
-          <label htmlFor={`${id}-progress`}>{progress < 1 ? "On its way to the server" : "The server has it"}</label>
+          <label htmlFor={`${id}-progress`}>{progress < 1 ? "Uploading" : "Uploaded"}</label>
           <progress id={`${id}-progress`} value={progress} />
         </div>
       )}

@@ -36,7 +36,7 @@ class NotShown extends Data.TaggedError("NotShown")<{ readonly message: string }
 const draw = ({ content }: MessageFile): Effect.Effect<ImageBitmap, NotShown> =>
   Effect.tryPromise({
     try: () => readSmall(content),
-    catch: () => new NotShown({ message: "This is no picture that this browser can show; save it instead." })
+    catch: () => new NotShown({ message: "This browser cannot show this picture; save it instead." })
   })
 
 const readSmall = async (content: Blob): Promise<ImageBitmap> => {
@@ -96,7 +96,7 @@ const Player = ({ film, label, recording }: {
     return () => URL.revokeObjectURL(made)
   }, [recording])
   const props = { controls: true, "aria-label": label, onError: () => setRefused(true) }
-  if (refused) return <Failure message="This is nothing that this browser can play; save it instead." />
+  if (refused) return <Failure message="This browser cannot play this file; save it instead." />
   if (url === null) return null
   return film
     ? <video className="player" src={url} {...props} />

@@ -29,12 +29,12 @@ const Edit = ({ done, message }: { readonly message: Message; readonly done: (sa
   const [key, setKey] = useState(() => crypto.randomUUID())
   const edit = useCommand(
     (client) => client.messages.edit({ id: message.id, text, idempotencyKey: key }),
-    () => done("Its new text is stored, and on its way.")
+    () => done("The edit is stored and will be sent.")
   )
   return (
     <Form
       label="Edit the message"
-      submit="Give it this text"
+      submit="Save the edit"
       onSubmit={edit.run}
       pending={edit.pending}
       failure={edit.failure}
@@ -67,11 +67,15 @@ export const MessageActions = ({ changed, message, sends }: Props) => {
   const react = useCommand(
     (client, emoji: string) => client.messages.react({ id, emoji, idempotencyKey: crypto.randomUUID() }),
     ({ body }) =>
-      accepted(body === null || body === "" ? "The reaction is taken back." : "The reaction is stored, and on its way.")
+      accepted(
+        body === null || body === ""
+          ? "The removal of the reaction is stored and will be sent."
+          : "The reaction is stored and will be sent."
+      )
   )
   const revoke = useCommand(
     (client) => client.messages.revoke({ id, idempotencyKey: crypto.randomUUID() }),
-    () => accepted("Its revocation is stored, and on its way.")
+    () => accepted("The revocation is stored and will be sent.")
   )
   return (
     <div className="message-more">

@@ -15,7 +15,7 @@ export const downloadTimeout = "3 minutes"
 
 class TransferFailed extends Data.TaggedError("TransferFailed")<{ readonly message: string }> {}
 
-const lost = new TransferFailed({ message: "The connection to the server was lost before all of the file was over." })
+const lost = new TransferFailed({ message: "The connection to the server was lost during the transfer of the file." })
 
 const Refusal = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
 const readRefusal = Schema.decodeUnknownOption(Refusal)
@@ -79,7 +79,9 @@ export const savedBytesMax = 128 * 1024 * 1024
 
 const tooLarge = (bytesMax: number) =>
   new TransferFailed({
-    message: `This file has more than ${Math.floor(bytesMax / 1_000_000)} MB, which is too much here; save it instead.`
+    message: `This file has more than ${
+      Math.floor(bytesMax / 1_000_000)
+    } MB, which is too large for this page; save it instead.`
   })
 
 /** Null as soon as it is larger: the rest is not awaited. */

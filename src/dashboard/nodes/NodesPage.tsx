@@ -57,11 +57,11 @@ export const NodesPage = () => {
       <h1>Nodes</h1>
       <Panel title="Processes that run devices">
         {!readFleet ?
-          <p>This key may not see them: they concern all devices.</p> :
+          <p>This key may not see them: they belong to all devices.</p> :
           (
             <Loaded result={useAtomValue(nodesAtom)}>
               {({ items }) =>
-                items.length === 0 ? <Empty>No process runs devices now.</Empty> : (
+                items.length === 0 ? <Empty>No process runs devices.</Empty> : (
                   <ul className="entries">
                     {items.map((node) => (
                       <Entry

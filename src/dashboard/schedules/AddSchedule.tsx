@@ -57,10 +57,10 @@ export const AddSchedule = ({ device }: { readonly device: DeviceId }) => {
         placeholder="30 8 * * 1-6"
         hint="Minute, hour, day of the month, month, day of the week: this is 8:30 from Monday to Saturday."
       />
-      <Field label="By the clock of" value={zone} onChange={setZone} required hint="A time zone, as Asia/Jakarta." />
+      <Field label="Time zone" value={zone} onChange={setZone} required hint="For example Asia/Jakarta." />
       <details>
         <summary>Until a time</summary>
-        <Field label="The last not after" type="datetime-local" value={until} onChange={setUntil} />
+        <Field label="Not after" type="datetime-local" value={until} onChange={setUntil} />
       </details>
       {added === null ? null : <Notice tone="good">{added}</Notice>}
     </Form>

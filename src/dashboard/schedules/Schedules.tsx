@@ -57,7 +57,7 @@ const ScheduleActions = ({ changed, schedule }: { readonly schedule: Schedule; r
       {next === null ?
         null :
         (
-          <Button kind="quiet" onClick={skip.run} pending={skip.pending} label={`Leave out the next: ${of}`}>
+          <Button kind="quiet" onClick={skip.run} pending={skip.pending} label={`Skip the next: ${of}`}>
             Leave out the next
           </Button>
         )}
@@ -167,7 +167,7 @@ export const DueList = ({ of }: { readonly of: Of }) => {
       {({ items, more }) => (
         <>
           {items.length === 0 ?
-            <Empty>Nothing waits for its time.</Empty> :
+            <Empty>No scheduled messages.</Empty> :
             (
               <ul className="entries tall" tabIndex={0} aria-label="Due, the next first">
                 {items.map((message) => (

@@ -22,7 +22,7 @@ const Replay = ({ changed, id }: { readonly id: SubscriptionId; readonly changed
   return (
     <Form submit="Replay" kind="plain" onSubmit={replay.run} pending={replay.pending} failure={replay.failure}>
       <Field
-        label="Deliver again everything after"
+        label="Replay everything after"
         value={after}
         onChange={setAfter}
         required

@@ -61,7 +61,7 @@ const AddSubscription = () => {
         <Secret
           key={secret}
           secret={secret}
-          words="It was added. This is its secret, which signs what it is sent. It is shown this once."
+          words="The subscription was added. This is its signing secret. It is shown only once."
           done={() => setSecret(null)}
         />
       )}
@@ -81,7 +81,7 @@ const AddSubscription = () => {
           value={kinds}
           onChange={setKinds}
           placeholder="message.received, message.ack"
-          hint="All where left empty."
+          hint="Empty: all."
         />
         <Choice
           label="It begins"
@@ -122,7 +122,7 @@ export const SubscriptionsPage = () => {
         <Loaded result={useAtomValue(subscriptionsAtom)}>
           {({ items }) =>
             items.length === 0
-              ? <Empty>There is none. A subscription posts events to a URL, signed and in order.</Empty>
+              ? <Empty>No subscriptions. A subscription posts events to a URL, signed and in order.</Empty>
               : <ul className="entries">{items.map((one) => <Entry key={one.id} subscription={one} />)}</ul>}
         </Loaded>
       </Panel>

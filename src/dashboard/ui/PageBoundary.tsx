@@ -18,9 +18,9 @@ export class PageBoundary extends Component<Props, { readonly failed: boolean }>
     if (!this.state.failed) return this.props.children
     return (
       <main className="page narrow">
-        <Failure message="This page could not be drawn. That is a defect of the dashboard; the server is not concerned." />
+        <Failure message="This page could not be shown. This is a defect of the dashboard; the server is not affected." />
         <p className="crumb">
-          <Button onClick={() => this.setState({ failed: false })}>Draw it again</Button>
+          <Button onClick={() => this.setState({ failed: false })}>Try again</Button>
         </p>
       </main>
     )

@@ -23,13 +23,15 @@ export const describeCause = (cause: Cause.Cause<unknown>): string => {
     readonly cause?: unknown
     readonly message?: string
   }
-  if (_tag === "RpcClientError") return "The server could not be reached. Nothing is known of what was asked for."
-  if (_tag === "TimeoutError") return "The server did not answer in time. What was asked may still have been done."
+  if (_tag === "RpcClientError") {
+    return "The server could not be reached. It is not known whether the request was executed."
+  }
+  if (_tag === "TimeoutError") return "The server did not answer in time. The request may still have been executed."
   // The input was not sent to the server.
   if (SchemaIssue.isIssue(reason)) {
     return RequestInvalid.ofIssue("", reason).issues.map(({ message }) => message).join("; ")
   }
-  return message === undefined || message === "" ? (_tag ?? "It failed, and the server said no more.") : message
+  return message === undefined || message === "" ? (_tag ?? "The request failed; the server gave no reason.") : message
 }
 
 export interface Command<Args extends ReadonlyArray<unknown>> {

@@ -83,7 +83,7 @@ describe("the page of keys", () => {
         await context.grantPermissions(["clipboard-read", "clipboard-write"])
         await signIn(page, root)
         await page.getByRole("link", { name: "Keys", exact: true }).click()
-        await page.getByText("None but those of the environment").waitFor()
+        await page.getByText("Only keys of the environment").waitFor()
         const form = panel(page, "Add a key")
         await form.getByLabel("Name").fill("a shop")
         await form.getByLabel("send").check()
@@ -99,7 +99,7 @@ describe("the page of keys", () => {
         await form.getByText("Expected 1-64 characters").waitFor()
         await form.getByLabel("Name").fill("shop")
         await add.click()
-        await page.getByText("This is the key of shop. It is shown this once.").waitFor()
+        await page.getByText("This is the key of shop. It is shown only once.").waitFor()
         const key = await readSecret(page)
         await page.getByRole("button", { name: "Copy" }).click()
         await page.getByRole("button", { name: "Copied" }).waitFor()
@@ -120,15 +120,15 @@ describe("the page of keys", () => {
       const rotate = (overlap: string) =>
         Effect.promise(async () => {
           await entry.getByRole("button", { name: "Rotate shop" }).click()
-          await entry.getByLabel("The key before it is accepted").selectOption(overlap)
-          await entry.getByRole("button", { name: "Make the new key" }).click()
+          await entry.getByLabel("The old key is valid").selectOption(overlap)
+          await entry.getByRole("button", { name: "Create the new key" }).click()
           await page.locator("code.secret").waitFor()
           const key = await readSecret(page)
           await page.getByRole("button", { name: "I have kept it" }).click()
           return key
         })
       const second = yield* rotate("for an hour")
-      yield* Effect.promise(() => entry.getByText("The key before it is accepted too; that ends").waitFor())
+      yield* Effect.promise(() => entry.getByText("The old key is valid too; that ends").waitFor())
       assert.deepStrictEqual(yield* Effect.forEach([made, second], statusOf), [200, 200])
       const third = yield* rotate("not any more")
       assert.deepStrictEqual(yield* Effect.forEach([made, second, third], statusOf), [401, 401, 200])
@@ -141,7 +141,7 @@ describe("the page of keys", () => {
       assert.strictEqual(yield* statusOf(third), 200)
       yield* Effect.promise(async () => {
         await entry.getByRole("button", { name: "Revoke shop" }).click()
-        await page.getByText("None but those of the environment").waitFor()
+        await page.getByText("Only keys of the environment").waitFor()
       })
       assert.strictEqual(yield* statusOf(third), 401)
 
@@ -184,8 +184,8 @@ describe("the page of keys", () => {
         await own.getByRole("button", { name: "Rotate me" }).click()
         // It cannot give a scope that it does not have.
         assert.deepStrictEqual(await page.locator(".checks label").evaluateAll((all) => all.length), 2)
-        await own.getByLabel("The key before it is accepted").selectOption("not any more")
-        await own.getByRole("button", { name: "Make the new key" }).click()
+        await own.getByLabel("The old key is valid").selectOption("not any more")
+        await own.getByRole("button", { name: "Create the new key" }).click()
         await page.locator("code.secret").waitFor()
         return await readSecret(page)
       })
@@ -199,7 +199,7 @@ describe("the page of keys", () => {
       })
       yield* call(root, `/keys/${body.id}`, { method: "DELETE" })
       yield* Effect.promise(async () => {
-        await page.getByText("The server does not accept this key any more.").waitFor()
+        await page.getByText("The server no longer accepts this key.").waitFor()
         await signIn(page, root)
         await page.getByRole("button", { name: "Revoke other" }).waitFor()
         assert.deepStrictEqual(await problems(), [])
@@ -211,7 +211,7 @@ describe("the page of keys", () => {
       const { page, problems } = yield* setUp("#/keys")
       yield* Effect.promise(async () => {
         await signIn(page, operator)
-        await page.getByText("Keys are for keys with the scope admin").waitFor()
+        await page.getByText("This page needs a key with the scope admin").waitFor()
         assert.strictEqual(await page.getByRole("link", { name: "Keys", exact: true }).count(), 0)
         assert.strictEqual(await page.locator("main form, main button").count(), 0)
         assert.deepStrictEqual(await problems(), [])

@@ -60,7 +60,7 @@ describe("the page that links a phone", () => {
         })
         await shows(page, "first")
         const left = await page.getByRole("timer").textContent()
-        assert.match(left ?? "", /^A new code comes by itself within \d+ s$/)
+        assert.match(left ?? "", /^A new code appears within \d+ s$/)
         await page.waitForFunction((old) => document.querySelector("[role=timer]")?.textContent !== old, left)
       })
       for (const [index, text] of ["second", "third"].entries()) {

@@ -86,8 +86,8 @@ describe("audio or video on the page", () => {
       ])
       yield* Effect.promise(async () => {
         await button(page, "Play the audio").click()
-        await page.getByText("This is nothing that this browser can play; save it instead.").waitFor()
-        const tooLarge = page.getByText("This file has more than 64 MB, which is too much here")
+        await page.getByText("This browser cannot play this file; save it instead.").waitFor()
+        const tooLarge = page.getByText("This file has more than 64 MB, which is too large for this page")
         await button(page, "Play the video").click()
         await tooLarge.first().waitFor()
         await button(page, "Play the voice").click()

@@ -57,7 +57,7 @@ describe("the page of dead letters", () => {
         await page.waitForFunction(() => document.querySelectorAll(".entry").length === 1)
         await page.getByRole("button", { name: "Retry all" }).click()
         await page.getByText("1 are handled again.").waitFor()
-        await page.getByText("There is none.").waitFor()
+        await page.getByText("No dead letters.").waitFor()
         assert.deepStrictEqual(await problems(), [])
       })
       assert.deepStrictEqual((yield* inbox.due(10)).map(({ eventId }) => eventId), [ids[0], ids[2]])
@@ -76,10 +76,10 @@ describe("recurring sends and what is due", () => {
         await form.getByLabel("To").fill("6281298765432")
         await form.getByLabel("Text", { exact: true }).fill("We open at nine.")
         await form.getByLabel("When").fill("30 8 * * *")
-        await form.getByLabel("By the clock of").fill("Nowhere/Land")
+        await form.getByLabel("Time zone").fill("Nowhere/Land")
         await form.getByRole("button", { name: "Add the recurring send" }).click()
         await form.getByRole("alert").waitFor()
-        await form.getByLabel("By the clock of").fill("Asia/Jakarta")
+        await form.getByLabel("Time zone").fill("Asia/Jakarta")
         await form.getByRole("button", { name: "Add the recurring send" }).click()
         await form.getByText("It was added; the first is sent at").waitFor()
         await page.getByRole("list", { name: "Recurring sends" }).getByText("30 8 * * *").waitFor()
@@ -91,7 +91,7 @@ describe("recurring sends and what is due", () => {
       // The rest is done on the page of all devices.
       yield* Effect.promise(async () => {
         await page.getByRole("link", { name: "Schedules" }).click()
-        await page.getByRole("button", { name: "Leave out the next: We open at nine." }).click()
+        await page.getByRole("button", { name: "Skip the next: We open at nine." }).click()
         await page.getByRole("list", { name: "Recurring sends" }).getByText("Front desk").waitFor()
       })
       yield* untilSo("the next is left out", read(`/messages/${added.next.messageId}`), ({ status }) =>
@@ -99,10 +99,10 @@ describe("recurring sends and what is due", () => {
       yield* Effect.promise(async () => {
         await page.getByRole("button", { name: "Pause: We open at nine." }).click()
         await page.getByText("paused", { exact: true }).waitFor()
-        await page.getByText("Nothing waits for its time.").waitFor()
+        await page.getByText("No scheduled messages.").waitFor()
         await page.getByRole("button", { name: "Resume: We open at nine." }).click()
         await page.getByRole("button", { name: "Cancel: We open at nine." }).click()
-        await page.getByText("Nothing waits for its time.").waitFor()
+        await page.getByText("No scheduled messages.").waitFor()
         const remove = page.getByRole("button", { name: "Delete: We open at nine." })
         await remove.click()
         await remove.click()

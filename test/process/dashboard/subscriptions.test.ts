@@ -49,7 +49,7 @@ describe("the pages of subscriptions", () => {
       })
       const before = ids().filter((id) => id === first()).length
       yield* Effect.promise(async () => {
-        await page.getByLabel("Deliver again everything after").fill("0")
+        await page.getByLabel("Replay everything after").fill("0")
         await page.getByRole("button", { name: "Replay" }).click()
       })
       yield* receiver.until(() => ids().filter((id) => id === first()).length > before)
@@ -61,7 +61,7 @@ describe("the pages of subscriptions", () => {
         const remove = page.getByRole("button", { name: "Remove" })
         await remove.click()
         await page.getByRole("button", { name: "Remove it?" }).click()
-        await page.getByText("There is none. A subscription posts events").waitFor()
+        await page.getByText("No subscriptions. A subscription posts events").waitFor()
         assert.deepStrictEqual(await problems(), [])
       })
       const { items } = yield* columba.get<{ readonly items: ReadonlyArray<unknown> }>("/api/v1/subscriptions")
