@@ -22,7 +22,7 @@ import { GapRepository } from "../../services/GapRepository.ts"
 import type { Heartbeat } from "../../services/GapRepository.ts"
 import { LogStatus } from "../../services/LogStatus.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
-import { unprovenMax } from "../device/hearing.ts"
+import { unprovenMax } from "../device/receptionGaps.ts"
 import type { RunningTime } from "./RunningTime.ts"
 
 /** The log lacks the events received in this interval. `from` is null if nothing is known about the time before. */
