@@ -134,7 +134,10 @@ export const later: ReadonlyArray<Mutant> = [
     name: "deaf-to-deafness",
     title: "what the history has and the session did not deliver proves nothing",
     file: "src/actors/gateway/Deafness.ts",
-    changes: [["    if (since === null) return\n    // At once", "    if (since !== 0) return\n    // At once"]],
+    changes: [[
+      "    if (since === null) return\n    // Set at once",
+      "    if (since !== 0) return\n    // Set at once"
+    ]],
     rows: ["deaf"],
     condemned: ["unnamed"],
     smoke: false

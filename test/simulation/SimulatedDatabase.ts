@@ -73,6 +73,8 @@ export interface Snapshot {
   readonly history: ReadonlyArray<LoggedEvent>
 }
 
+export const undoneKey = (seq: number, id: string): string => `${seq} ${id}`
+
 interface Statement {
   /** The connection is lost: no more answers come, and statements that have not arrived are not done. */
   readonly cut: () => void
@@ -94,7 +96,7 @@ export class SimulatedDatabase {
   /** All events that the log ever had, including those deleted by retention, without those undone by a restored copy. */
   readonly history: Array<LoggedEvent> = []
   #headBefore = 0
-  /** Ids of events that a restored copy has undone. */
+  /** Events that a restored copy has undone, by `undoneKey`. A process may write the same event again, which gets another number. */
   readonly undone = new Set<string>()
   /** Gaps that retention has deleted. */
   readonly pastGaps = new Map<string, Gap>()
@@ -164,11 +166,11 @@ export class SimulatedDatabase {
     this.restore(snapshot)
     const { head } = this.tables
     this.#headBefore = head
-    for (const { id } of this.history) this.undone.add(id)
+    for (const { id, seq } of this.history) this.undone.add(undoneKey(seq, id))
     this.history.splice(0, Number.POSITIVE_INFINITY, ...snapshot.history)
     this.#messages.clear()
     this.#noteMessages(this.history)
-    for (const { id } of this.history) this.undone.delete(id)
+    for (const { id, seq } of this.history) this.undone.delete(undoneKey(seq, id))
     this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
   }
 
@@ -194,6 +196,7 @@ export class SimulatedDatabase {
     const fresh = events.slice(Math.max(0, this.#headBefore + 1 - oldest))
     this.#headBefore = head
     if (fresh.length > 0) this.history.splice(fresh[0]!.seq - 1, Number.POSITIVE_INFINITY, ...fresh)
+    for (const { id, seq } of fresh) this.undone.delete(undoneKey(seq, id))
     this.#noteMessages(fresh)
     this.tell(({ onCommit }) => onCommit(head))
   }

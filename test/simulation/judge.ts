@@ -11,6 +11,7 @@ import type { Violation } from "../support/Checker.ts"
 import { checkGaps } from "../support/GapChecker.ts"
 import { toCommitted, toEmitted } from "../support/Ledger.ts"
 import type { Delivered, Streamed } from "../support/Ledger.ts"
+import { undoneKey } from "./SimulatedDatabase.ts"
 import type { SimulatedEndpoint } from "./SimulatedEndpoint.ts"
 import type { GatewayShape } from "./SimulatedGateway.ts"
 import { selectProvable } from "./silence.ts"
@@ -48,7 +49,7 @@ interface Evidence {
   readonly emitted: ReadonlyArray<Emission>
   /** All events that the log ever had, also those that retention has deleted. */
   readonly events: ReadonlyArray<LoggedEvent>
-  /** Ids of events that an older copy of the database has undone: whoever has received them is not to blame. */
+  /** Events that an older copy of the database has undone, by `undoneKey`: their deliveries are not judged. */
   readonly undone: ReadonlySet<string>
   readonly forgotten: ReadonlyArray<string>
   readonly unjudged: ReadonlySet<string>
@@ -82,7 +83,7 @@ export const judge = (evidence: Evidence): Judgement => {
   const verdict = check({
     emitted: emitted.map(toEmitted),
     committed,
-    delivered: evidence.delivered.filter(({ messageId }) => !undone.has(messageId)),
+    delivered: evidence.delivered.filter(({ messageId, seq }) => !undone.has(undoneKey(seq, messageId))),
     streamed,
     upstreamOf,
     witnessed: streamed.map(({ id }) => id)
@@ -119,7 +120,7 @@ export const judge = (evidence: Evidence): Judgement => {
   )
   const readers = subscribers.map(({ endpoint, from }) => {
     const asked = committed.filter((row) => row.kind !== auditKind && endpoint.wants(row))
-    const taken = endpoint.taken.filter(({ messageId }) => !undone.has(messageId))
+    const taken = endpoint.taken.filter(({ messageId, seq }) => !undone.has(undoneKey(seq, messageId)))
     const who = `${endpoint.id}: `
     const { reordered, split, unexpected } = judgeReader(asked, taken, who)
     const promised = asked.filter(({ seq }) => seq > from)

@@ -47,22 +47,25 @@ export const make = Effect.fnUntraced(function*(
     hasChanged.openUnsafe()
   }
 
-  const report = Effect.gen(function*() {
+  const report = Effect.suspend(() => {
     shown = true
     hasChanged.closeUnsafe()
-    for (const [state, count] of Object.entries(byState)) {
-      yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
-    }
-    for (const failure of Object.keys(lost) as ReadonlyArray<FailureClass>) {
-      const count = lost[failure]
-      lost[failure] = 0
-      yield* Metric.update(Metric.withAttributes(Metrics.reconnects, { class: failure }), count)
-    }
-    yield* Metric.update(Metrics.framesReceived, frames)
-    yield* Metric.update(Metrics.quarantines, quarantined)
-    yield* Metric.update(Metrics.socketsPaused, paused)
+    const updates = [
+      ...Object.entries(byState).map(([state, count]) =>
+        Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
+      ),
+      ...Object.entries(lost).map(([failure, count]) =>
+        Metric.update(Metric.withAttributes(Metrics.reconnects, { class: failure }), count)
+      ),
+      Metric.update(Metrics.framesReceived, frames),
+      Metric.update(Metrics.quarantines, quarantined),
+      Metric.update(Metrics.socketsPaused, paused)
+    ]
+    // Before the updates run: events that occur meanwhile belong to the next tick.
+    Object.assign(lost, noLosses)
     frames = 0
     quarantined = 0
+    return Effect.all(updates, { discard: true })
   })
   yield* report
   yield* Effect.forkScoped(
