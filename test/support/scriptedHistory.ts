@@ -23,6 +23,8 @@ export class ScriptedHistory implements History {
   absent: "gateway" | "slot" = "gateway"
   mode: "answer" | "fail" | "absent" | "hang" = "answer"
   pageSize = 100
+  /** Readings fail when they come to this row. */
+  failsAt = Number.POSITIVE_INFINITY
   /** The time until an answer. */
   answersAfter: Duration.Input = 0
   readonly #rows = new Map<DeviceId, Array<EventDraft>>()
@@ -48,6 +50,7 @@ export class ScriptedHistory implements History {
         Date.parse(occurredAt) >= Date.parse(from) && Date.parse(occurredAt) <= Date.parse(to)
       )
       const start = Number(page ?? 0)
+      if (start >= this.failsAt) return yield* GatewayUnavailable.of("default", "read a history", "down by the script")
       const end = start + this.pageSize
       return {
         drafts: rows.slice(start, end).map(fromHistory),

@@ -6,7 +6,7 @@
  * milliseconds.
  */
 import type { EventDraft } from "../../domain/Event.ts"
-import type { Reading, ReadingKind } from "../gateway/Reading.ts"
+import type { Findings, Reading, ReadingKind } from "../gateway/Reading.ts"
 import { neverReceived } from "./GapTracker.ts"
 import type { GapState } from "./GapTracker.ts"
 
@@ -74,6 +74,8 @@ export class Reception {
   /** Readings in a row that failed. */
   failures = 0
   reading: Reading | null = null
+  /** The results of the last reading, if that did not finish. */
+  found: Findings | null = null
   /** The gateway has answered that it keeps no history of this device: until then it is not asked again. */
   absentUntil = Number.NEGATIVE_INFINITY
   /** Its history is waiting to be read, or being read. */
@@ -90,6 +92,12 @@ export class Reception {
   /** The number of proofs of deafness in a row, followed by the time of the last one. */
   proofs = 0
   provedAt = Number.NEGATIVE_INFINITY
+
+  /** The reading does not finish; the next one starts with its results. */
+  abandon(): void {
+    if (this.reading !== null) this.found = this.reading
+    this.reading = null
+  }
 
   /** An event came live. */
   noteLive(draft: EventDraft, now: number): void {

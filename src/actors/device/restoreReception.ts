@@ -116,6 +116,7 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
   }
   // Its window was chosen by a watermark that is no longer valid.
   reception.reading = null
+  reception.found = null
   reception.watermark = parse(older.watermark?.through)
   reception.sweptAt = parse(older.watermark?.sweptAt)
   const known = new Set(older.gaps.map(({ id }) => id))

@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function*(
   const failed = (cell: DeviceCell, kind: ReadingKind, detail: string): Effect.Effect<"over"> =>
     Effect.suspend(() => {
       const { reception } = cell
-      reception.reading = null
+      reception.abandon()
       if (kind === "look") {
         reception.lookedAt = monotonic()
         return Effect.succeed("over")

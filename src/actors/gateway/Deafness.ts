@@ -179,13 +179,14 @@ export const make = (
       const live = listLive(events)
       const unclosed = reception.gaps.gaps
       const gaps = [...written, ...unclosed]
-      // Earlier live events may be deleted by now, or lie beyond the maximum number of events searched.
       const proofs = [
         ...live.map(({ notBefore }) => notBefore),
         ...listOnline(events),
-        ...gaps.flatMap(({ endedAt }) => endedAt ?? []),
-        ...(reception.watermark === null ? [] : [reception.watermark])
+        ...gaps.flatMap(({ endedAt }) => endedAt ?? [])
       ]
+      // A reading proves messages, but no reactions and edits. It counts only if the events before are deleted by now, or lie
+      // beyond the maximum number of events searched.
+      const readings = reception.watermark === null ? [] : [reception.watermark]
       // Rows found before a gap was closed are counted in it; rows found later were not on their way then.
       const isNamed = (at: number) => Reading.isNamed(unclosed, at, skew) || Reading.isNamed(written, at, 0)
       const since = events.length === latestMax
@@ -195,7 +196,7 @@ export const make = (
       const missed = [...odd, ...left].filter((at) => at >= reception.floor && !isNamed(at))
       return groupByLive(missed.toSorted((one, other) => one - other), live).map(({ first, last }) => {
         // A device that was added a moment ago may have no earlier proof.
-        const from = findLast(proofs, first) ?? first
+        const from = findLast(proofs, first) ?? findLast(readings, first) ?? first
         const next = Math.min(...gaps.map(({ openedAt }) => openedAt).filter((at) => at > last), time.now())
         const to = live.findLast(({ notBefore }) => notBefore > last + transitMax)?.recordedAt ?? next
         return { from: Math.max(reception.floor, from - transitMax), to: Math.min(to, next) }

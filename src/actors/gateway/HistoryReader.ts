@@ -184,7 +184,8 @@ export const make = Effect.fnUntraced(function*(
       ackReach: Duration.toMillis(settings.historyAckReach),
       hasAcks: gateway.history?.covers.has("acks") ?? false,
       sweep: Duration.toMillis(settings.historySweep),
-      skew: Duration.toMillis(settings.clockSkew)
+      skew: Duration.toMillis(settings.clockSkew),
+      found: reception.found
     })
   }
 
@@ -192,6 +193,7 @@ export const make = Effect.fnUntraced(function*(
     const { reception } = cell
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     const read = reception.reading ??= begin(cell, kind)
+    reception.found = null
     for (let page = 0; page < pagesPerTurn; page++) {
       yield* pace
       const answer = yield* Effect.timeout(history.read(target, read.window, read.page), pageMax)
@@ -206,7 +208,7 @@ export const make = Effect.fnUntraced(function*(
       if (!has(cell) || cell.reception.reading !== read) return "over"
       // Reception was lost meanwhile: the following reading finds the same rows and draws the conclusions from them.
       if (read.kind === "look" && reception.gaps.gaps.length > 0 && !reception.doubted) {
-        reception.reading = null
+        reception.abandon()
         return "over"
       }
       const drafts = Reading.selectRows(read, answer.drafts, findFloor(cell))

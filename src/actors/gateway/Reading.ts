@@ -50,6 +50,9 @@ export interface Reading {
   readonly odd: Array<number>
 }
 
+/** The results of a reading that did not finish. Its rows are in the log, where the next reading finds them known. */
+export type Findings = Pick<Reading, "early" | "ends" | "odd" | "recovered">
+
 /** How far the times of rows may be ahead of ours, because the gateway's clock is. */
 const clockAheadMax = 10 * 60_000
 
@@ -76,6 +79,8 @@ export interface Begin {
   readonly sweep: number
   /** How far the clocks may differ. */
   readonly skew: number
+  /** Of the previous reading, if that did not finish. */
+  readonly found: Findings | null
 }
 
 export const begin = (begin: Begin): Reading => {
@@ -104,12 +109,12 @@ export const begin = (begin: Begin): Reading => {
     page: null,
     pages: 0,
     fresh: 0,
-    recovered: new Map(),
-    ends: new Map(),
-    early: new Map(),
+    recovered: begin.found?.recovered ?? new Map(),
+    ends: begin.found?.ends ?? new Map(),
+    early: begin.found?.early ?? new Map(),
     young: false,
     isFirst: watermark === null && gaps.gaps.length === 0,
-    odd: []
+    odd: begin.found?.odd ?? []
   }
 }
 

@@ -572,6 +572,62 @@ describe("a process that ends", () => {
       assert.isAtLeast(seconds(deaf.endedAt), 240)
     }).pipe(Effect.provide(storage)))
 
+  it.effect("detects that a device was deaf since its last event, although its history was read meanwhile", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* runFor("1 minute")
+      const last = yield* arriving(one)
+      history.keep(last)
+      yield* say(gateway, last)
+      const readings = history.requests.length
+      yield* pass("40 minutes", "5 seconds")
+      assert.isAbove(history.requests.length, readings)
+      history.keep(yield* arriving(one, { waId: "UNHEARD" }))
+      yield* pass("1 minute")
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("10 minutes", "5 seconds")
+      const deaf = (yield* gapsOf(one)).find(({ cause }) => cause === "deaf")!
+      // Reactions and edits of that time are in no history.
+      assert.isAtMost(seconds(deaf.openedAt), 60)
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("leaves what a reading has found to the next one, if it fails after some pages", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* runFor("1 minute")
+      const early = yield* arriving(one)
+      history.keep(early)
+      yield* say(gateway, early)
+      yield* pass("1 minute")
+      history.mode = "fail"
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("2 minutes")
+      history.keep(yield* arriving(one, { waId: "BETWEEN" }))
+      yield* pass("2 minutes")
+      gateway.live(one)[0]!.lose("transport")
+      history.keep(yield* arriving(one, { waId: "MISSED" }))
+      yield* pass("20 seconds")
+      const late = yield* arriving(one)
+      history.keep(late)
+      yield* say(gateway, late)
+      history.mode = "answer"
+      history.pageSize = 1
+      history.failsAt = 3
+      yield* pass("20 minutes", "5 seconds")
+      assert.include(history.requests.map(({ page }) => page), "3")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["open", "open"])
+      history.failsAt = Number.POSITIVE_INFINITY
+      yield* pass("30 minutes", "5 seconds")
+      const gaps = yield* gapsOf(one)
+      assert.deepStrictEqual(gaps.map(({ cause, status }) => `${cause} ${status}`).toSorted(), [
+        "deaf closed",
+        "socket-down closed",
+        "socket-down closed"
+      ])
+      assert.strictEqual(gaps.reduce((sum, { recovered }) => sum + recovered, 0), 2)
+      const deaf = gaps.find(({ cause }) => cause === "deaf")!
+      assert.isAtMost(seconds(deaf.openedAt), 240)
+      assert.isAtLeast(seconds(deaf.endedAt), 240)
+    }).pipe(Effect.provide(storage)))
+
   it.effect("detects afterwards that a device was deaf before the process was killed", () =>
     Effect.gen(function*() {
       const { gateway, history, life: first } = yield* runFor("1 minute")

@@ -33,7 +33,8 @@ const read = (options: { readonly gaps?: boolean; readonly hasAcks: boolean; rea
     ackReach: hours(24),
     hasAcks: options.hasAcks,
     sweep: hours(48),
-    skew: 0
+    skew: 0,
+    found: null
   })
 
 const covering = (...kinds: ReadonlyArray<Provable>) => new Set(kinds)
