@@ -153,6 +153,7 @@ beforeAll(async () => {
   writeFileSync(join(cwd, "effect.js"), strip(effectProgram))
   writeFileSync(join(cwd, "plain.js"), strip(plainProgram))
   writeFileSync(join(cwd, "readers.js"), readers)
+  borrow(cwd, ["@types/node", "undici-types", "@types/ws", "ws"])
   samples.forEach((sample, index) => writeFileSync(join(cwd, `sample${index}.ts`), sample))
 })
 
@@ -189,7 +190,6 @@ describe("the client's package", () => {
   it.live("gives Effect programs and plain ones a typed client that works over both transports", () =>
     Effect.gen(function*() {
       assert.lengthOf(samples, 5)
-      borrow(cwd, ["@types/node", "undici-types", "@types/ws", "ws"])
       for (const { module } of resolutions) {
         const checked = yield* runProgram(["-p", `${module}.json`], { cwd, command: [ensureTool("tsc")] })
         assert.deepStrictEqual([checked.code, checked.out], [0, ""], module)

@@ -28,6 +28,9 @@ const overlapMax = 25_000
 /** Stopping and starting the server on a loaded machine adds up to some seconds; a third of the lease is allowed. */
 const outage = "1 second"
 
+/** Outages up to this time, in milliseconds, close no socket. */
+const bridgedMax = Duration.toMillis(lease) / 3
+
 /** A loaded machine. The figure itself is printed. */
 const slack = 20_000
 
@@ -81,16 +84,24 @@ describe("nodes that share a fleet", () => {
       yield* two.start
       yield* rig.shared
 
-      // The database restarts: no device loses its socket.
+      // The database restarts: no device loses its socket. A busy machine may take longer than that is promised for.
       yield* rig.witness(three)
-      const before = rig.sockets.closed()
-      const away = yield* timed(Effect.gen(function*() {
-        yield* database.stop("fast")
-        yield* Effect.sleep(outage)
-        yield* database.start
-      }))
-      yield* rig.emitted(rig.simulator.ledger.count + 10 * rate)
-      assert.strictEqual(rig.sockets.closed(), before, `no socket closes while the database is away for ${away} ms`)
+      const restart = Effect.gen(function*() {
+        const before = rig.sockets.closed()
+        const away = yield* timed(Effect.gen(function*() {
+          yield* database.stop("fast")
+          yield* Effect.sleep(outage)
+          yield* database.start
+        }))
+        yield* rig.emitted(rig.simulator.ledger.count + 10 * rate)
+        return { away, closed: rig.sockets.closed() - before }
+      })
+      const { away, closed } = yield* Effect.repeat(restart, {
+        while: ({ away }) => Effect.as(rig.shared, away > bridgedMax),
+        times: 4
+      })
+      assert.isAtMost(away, bridgedMax)
+      assert.strictEqual(closed, 0, `no socket closes while the database is away for ${away} ms`)
 
       rig.simulator.emitter.stop()
       yield* rig.online

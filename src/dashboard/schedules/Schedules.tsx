@@ -58,7 +58,7 @@ const ScheduleActions = ({ changed, schedule }: { readonly schedule: Schedule; r
         null :
         (
           <Button kind="quiet" onClick={skip.run} pending={skip.pending} label={`Skip the next: ${of}`}>
-            Leave out the next
+            Skip the next
           </Button>
         )}
       {ended !== null ?

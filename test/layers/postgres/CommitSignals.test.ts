@@ -108,7 +108,9 @@ it.live("informs a listener whose lease ended that it may have missed commits, a
     yield* sql`update log_listeners set until = now() - interval '1 second'`
     assert.deepStrictEqual(yield* commits, [null])
     yield* append(sql, randomUUID())
-    assert.deepStrictEqual(yield* commits, [1])
+    // On a slow machine its connection may break, which is one more time in which it may have missed commits.
+    const next = yield* Effect.repeat(commits, { while: ([signal]) => signal === null })
+    assert.deepStrictEqual(next, [1])
   }).pipe(Effect.scoped))
 
 it.live("sends signals to a dead listener no longer than its lease, also if the clock was set back meanwhile", () =>

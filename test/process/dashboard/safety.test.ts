@@ -273,7 +273,7 @@ describe("the sign-in", () => {
       yield* Effect.promise(async () => {
         await page.getByLabel("API key").fill("my-key")
         await page.getByRole("button", { name: "Sign in" }).click()
-        await page.getByText("This key sees no device.").waitFor()
+        await page.getByText("This key sees no devices.").waitFor()
         assert.strictEqual(await page.getByRole("link", { name: "Gateways" }).count(), 0)
         assert.strictEqual(await page.locator("main form").count(), 0)
         assert.deepStrictEqual(await problems(), [])
