@@ -15,7 +15,7 @@ const uploadsMax = 32
 /** Maximum silence of a client before it counts as gone or stuck. */
 const silenceMax = Duration.seconds(30)
 
-const broken = UploadRefused.of("broken", "The upload ended before its last byte, or stood still")
+const broken = UploadRefused.of("broken", "The upload ended before its last byte, or stalled")
 
 export const FilesHttp = HttpApiBuilder.group(
   Api,

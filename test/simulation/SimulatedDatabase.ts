@@ -96,7 +96,7 @@ export class SimulatedDatabase {
   /** All events that the log ever had, including those deleted by retention, without those undone by a restored copy. */
   readonly history: Array<LoggedEvent> = []
   #headBefore = 0
-  /** Events that a restored copy has undone, by `undoneKey`. A process may write the same event again, which gets another number. */
+  /** Events that a restored copy has undone, by `undoneKey`: a process may write the same event again, under another number. */
   readonly undone = new Set<string>()
   /** Gaps that retention has deleted. */
   readonly pastGaps = new Map<string, Gap>()
@@ -208,7 +208,7 @@ export class SimulatedDatabase {
     }
   }
 
-  /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm, or that a subscription holds back. */
+  /** Checks a deletion by retention: no event that is young, that a reader has yet to confirm, or that a subscription holds. */
   deleted(keepMillis: number, before: number): void {
     const { cursors, oldest, subscriptions, watermarks } = this.tables
     const rows = [...cursors]

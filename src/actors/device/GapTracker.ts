@@ -19,10 +19,10 @@ export interface TrackedGap {
 
 /**
  * `never`: reception was never proven, so it cannot have been lost. `receiving`: reception is proven, or was taken over
- * with the session that another node keeps open. `blind`: reception was proven and is lost; at least one gap is lasting.
+ * with the session that another node keeps open. `lost`: reception was proven and is lost; at least one gap is lasting.
  */
 export interface GapState {
-  readonly reception: "never" | "receiving" | "blind"
+  readonly reception: "never" | "receiving" | "lost"
   /** Since when reception is proven over its own session; null otherwise. */
   readonly receivingSince: number | null
   /** Not closed yet, oldest first. */
@@ -136,13 +136,13 @@ const lost = (state: GapState, input: Extract<GapInput, { readonly _tag: "Lost" 
   switch (state.reception) {
     case "never":
       return nothing(state)
-    case "blind":
+    case "lost":
       return recaused(state, input)
     case "receiving": {
       const last = state.gaps.at(-1)
-      const blind = { reception: "blind", receivingSince: null } as const
+      const withoutReception = { reception: "lost", receivingSince: null } as const
       if (last !== undefined && state.gaps.length >= unclosedMax) {
-        return nothing({ ...blind, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
+        return nothing({ ...withoutReception, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
       }
       const { id, provenThrough } = input.begin()
       const gap: TrackedGap = {
@@ -152,7 +152,7 @@ const lost = (state: GapState, input: Extract<GapInput, { readonly _tag: "Lost" 
         endedAt: null,
         detail: input.detail
       }
-      return { state: { ...blind, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
+      return { state: { ...withoutReception, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
     }
   }
 }
@@ -264,7 +264,7 @@ export const restore = (
   const { gaps, handOver, recordedAt, wasReceiving } = recorded
   const lasting = gaps.filter((gap) => !isEnded(gap))
   if (lasting.length > 0) {
-    return nothing({ reception: "blind", receivingSince: null, gaps: [...gaps.filter(isEnded), ...lasting] })
+    return nothing({ reception: "lost", receivingSince: null, gaps: [...gaps.filter(isEnded), ...lasting] })
   }
   if (!wasReceiving && handOver === null) return nothing({ reception: "never", receivingSince: null, gaps })
   if (!wasReceiving && found.now - recordedAt < handOverMax) {
@@ -285,7 +285,7 @@ export const restore = (
     detail: found.detail
   }
   return {
-    state: { reception: "blind", receivingSince: null, gaps: [...gaps, gap] },
+    state: { reception: "lost", receivingSince: null, gaps: [...gaps, gap] },
     orders: [{ _tag: "Open", gap }]
   }
 }

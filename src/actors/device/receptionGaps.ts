@@ -24,8 +24,8 @@ export const pauseMax = 5000
 export const transitMax = 2000
 
 /**
- * Of so much running before it, a sign of life proves nothing: a dead connection that was not noticed, frames in a socket that
- * was not read, and the way to us.
+ * A heartbeat proves nothing about this much running time before it: the connection may have died without notice, frames may
+ * wait in a socket that was not read, and events take time to arrive.
  */
 export const unprovenMax = unnoticedMax + pauseMax + transitMax
 

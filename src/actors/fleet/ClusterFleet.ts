@@ -91,7 +91,7 @@ const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet
         ReportStatus: ({ payload: { status } }) => recorded(fleet.reportStatus(id, status)),
         ReportSilence: ({ payload: { detail } }) => recorded(fleet.reportSilence(id, detail)),
         LoggedOut: () => recorded(fleet.loggedOut(id)),
-        Heard: ({ payload: { json } }) => {
+        ReceiveWebhook: ({ payload: { json } }) => {
           const { events, repeats } = JSON.parse(json) as WebhookEvents
           return fleet.receiveWebhook(id, events, repeats)
         },
@@ -132,7 +132,7 @@ const routed = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       if (notifyInFlight >= notifyInFlightMax) return Effect.void
       notifyInFlight++
-      return ask(id).Heard({ json: JSON.stringify(received) }).pipe(
+      return ask(id).ReceiveWebhook({ json: JSON.stringify(received) }).pipe(
         Effect.timeoutOption(answerMax),
         Effect.ignore,
         Effect.ensuring(Effect.sync(() => notifyInFlight--)),

@@ -53,7 +53,7 @@ export const DeviceEntity = Entity.make("Device", [
   }),
   Rpc.make("ReportSilence", { payload: { detail: Schema.String }, error: DeviceUnreachable }),
   Rpc.make("LoggedOut", { error: DeviceUnreachable }),
-  Rpc.make("Heard", { payload: { json: Schema.String } }),
+  Rpc.make("ReceiveWebhook", { payload: { json: Schema.String } }),
   Rpc.make("FollowLogin", {
     payload: { request: LoginRequest },
     success: LoginStep,

@@ -1,10 +1,10 @@
 /**
- * What this process took of devices that run elsewhere, and an older database has lost with it. The process that runs such a
- * device need not notice: where it knew of nothing that is missing, the older database looks to it like the one before. So the
- * time is written down for it, as webhooks are that were turned away.
+ * Records the webhooks that this process accepted for devices of other processes, and that were lost when an older database
+ * took over. The process that runs such a device may not notice the loss: if it had not seen the lost events, the older
+ * database looks unchanged to it. So the interval is recorded for that process in the same way as refused webhooks.
  *
- * Which devices these were is not remembered, so the time is named for all to which gateways post. Nearly always their own
- * processes have noticed too, and name the same time.
+ * The devices of the lost webhooks are not known, so the interval is recorded for every device whose gateway posts webhooks.
+ * In nearly all cases their own processes have noticed the older database too, and record the same interval.
  */
 import { Effect, Option } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
@@ -15,10 +15,10 @@ import { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import type { Forgotten } from "./Heartbeat.ts"
 
-/** Devices that one statement names. */
+/** Maximum number of devices per statement. */
 const reportMax = 1000
 
-/** `cells`: the devices that run here, whose own gaps say it. */
+/** `cells`: the devices that run in this process. Their gaps are recorded directly. */
 export const make = Effect.fnUntraced(function*(cells: ReadonlyMap<DeviceId, unknown>): Effect.fn.Return<
   (forgotten: Forgotten) => Effect.Effect<void, StorageUnavailable>,
   never,
@@ -33,7 +33,7 @@ export const make = Effect.fnUntraced(function*(cells: ReadonlyMap<DeviceId, unk
 
   const posts = (name: GatewayName) =>
     useGateway(directory, name, ({ ingest }) => Effect.succeed(ingest !== undefined)).pipe(
-      // Its devices do not run: they have a gap of their own.
+      // The devices of a gateway that cannot be used do not run, and have a gap for that.
       Effect.orElseSucceed(() => false)
     )
 

@@ -31,7 +31,7 @@ const finishMax = 5000
 /** The bound of one query: while the database does not answer, only the time limits of the hand-overs apply. */
 const lookMax = Duration.seconds(2)
 
-const heard = Metric.withAttributes(Metrics.handOvers, { outcome: "heard" })
+const seamless = Metric.withAttributes(Metrics.handOvers, { outcome: "seamless" })
 const missed = Metric.withAttributes(Metrics.handOvers, { outcome: "missed" })
 
 interface Given {
@@ -127,7 +127,7 @@ export class HandOvers extends Context.Service<HandOvers, {
           const isOpen = cell.reception.handOver !== null
           if (isOpen && row?.confirmed === cell.epoch) {
             cell.reception.handOver = null
-            yield* Metric.update(heard, 1)
+            yield* Metric.update(seamless, 1)
           } else if (isOpen && at - since < settleMax) return
           else {
             // No gap is recorded if reception was lost again before: it is in a gap already.

@@ -1,4 +1,7 @@
-/** What a process took of devices that run elsewhere, and an older database has lost: for which it is written down, and as which time. */
+/**
+ * Webhooks that a process accepted for devices of other processes, and that an older database lost: the recorded devices and
+ * intervals.
+ */
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"

@@ -75,10 +75,10 @@ describe("a reading for a gap", () => {
     const openedAt = now - minutes(5)
     const first = { ...gap, id: lasting!, openedAt, endedAt: null }
     const rows = [now - minutes(20), now - minutes(19), now - minutes(18)]
-    for (const at of rows) count(reading, { reception: "blind", receivingSince: null, gaps: [first] }, row(at), 0)
+    for (const at of rows) count(reading, { reception: "lost", receivingSince: null, gaps: [first] }, row(at), 0)
     // Meanwhile an earlier time becomes a gap, which comes before the open one.
     const missed = { ...gap, id: other!, openedAt: now - minutes(10), endedAt: now - minutes(9) }
-    const both: GapState = { reception: "blind", receivingSince: null, gaps: [missed, first] }
+    const both: GapState = { reception: "lost", receivingSince: null, gaps: [missed, first] }
     count(reading, both, row(now - minutes(9.5)), 0)
     assignEarly(reading, found!)
     assert.deepStrictEqual([lasting, other, found].map((id) => reading.recovered.get(id!)), [0, 1, 3])

@@ -1,6 +1,6 @@
 /**
- * Retention keeps what waits behind an event that an endpoint does not take as long as what its subscription has not come to.
- * The function is called as before, so older programs delete no more than that either.
+ * Retention keeps the events that a subscription holds behind its cursor as long as events that the subscription has not
+ * reached. The function has the same signature as before, so older programs keep these events too.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,6 +1,6 @@
 /**
- * Each claim of a device has an id of its own, since an older database gives the same epochs out again. By it a hand-over is
- * confirmed. Older programs claim with the same function and confirm with the one of before.
+ * Each claim of a device has its own id, since an older database assigns the same epochs again. A hand-over is confirmed for
+ * this id. Older programs claim with the same function and confirm with the previous one.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -9,7 +9,7 @@ import { claimFunction } from "./claimFunction.ts"
 const statements = [
   `alter table devices add column claim uuid not null default gen_random_uuid()`,
   claimFunction,
-  // Under the lock of appends and claims: in whichever order, none waits for the other in a circle.
+  // Takes the lock of appends and claims first, so that these cannot deadlock with it.
   `create function columba_confirm_hand_overs_v2(p_devices text[], p_claims uuid[])
   returns void language plpgsql volatile as $$
   begin
