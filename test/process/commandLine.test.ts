@@ -203,7 +203,7 @@ describe("a missing part", () => {
     Effect.gen(function*() {
       const redis = yield* Effect.orDie(RedisServer.make)
       const doctor = (url: string) => run(["doctor"], { REDIS_URL: url })
-      assert.include((yield* doctor(redis.url)).out, `ok   redis      Redis at ${new URL(redis.url).host} keeps`)
+      assert.include((yield* doctor(redis.url)).out, `ok   redis      Redis at ${new URL(redis.url).host} answers`)
       const unknown = yield* doctor(redis.url.replace("//", "//shop:hunter2@"))
       assert.strictEqual(unknown.code, 3)
       assert.include(unknown.out, "fail redis      WRONGPASS")
