@@ -20,8 +20,8 @@ const poisoned = {
   name: "poisoned device",
   file: "src/actors/device/DeviceCell.ts",
   changes: [[
-    "    cell.host.meter.frame()\n    // A defect that",
-    `    cell.host.meter.frame()\n    if (cell.device.upstreamId === "slot-1") { ${dieThere} }\n    // A defect that`
+    "    cell.host.meter.frame()\n    // A defect caused",
+    `    cell.host.meter.frame()\n    if (cell.device.upstreamId === "slot-1") { ${dieThere} }\n    // A defect caused`
   ]]
 } as const
 
