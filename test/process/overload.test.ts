@@ -78,9 +78,11 @@ describe("ten thousand requests at once", () => {
       const refused = answers.filter(({ status }) => status === 429)
       const others = new Set(answers.map(({ status, tag }) => `${status} ${tag}`))
       others.delete("201 ")
-      // On a busy machine the simulated gateway, which runs in the same process, may exceed the time limit of its answers.
+      // On a busy machine the simulated gateway, which runs in the same process, may exceed the time limit of some answers.
       others.delete("502 GatewayUnavailable")
       assert.deepStrictEqual([...others], ["429 TooManyRequests"])
+      const late = answers.filter(({ status }) => status === 502).length
+      assert.isBelow(late, accepted)
       assert.isAtLeast(accepted, 2 * perSecond)
       assert.isAbove(refused.length, requests / 2)
       for (const { retryAfter } of refused) assert.match(retryAfter ?? "", /^[1-9]\d*$/)
@@ -93,7 +95,7 @@ describe("ten thousand requests at once", () => {
       const sorted = waits.toSorted((one, other) => one - other)
       const median = sorted[sorted.length >> 1]!
       console.log(
-        `${accepted} of ${requests} accepted; health was told ${waits.length} times, ` +
+        `${accepted} of ${requests} accepted, ${late} answered 502; health answered ${waits.length} times, ` +
           `after ${median.toFixed(0)} ms in the median and ${sorted.at(-1)?.toFixed(0)} ms at most`
       )
       assert.isBelow(median, 5_000)
