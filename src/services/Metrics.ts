@@ -33,11 +33,11 @@ export const eventsCommitted = Metric.counter("columba_events_committed_total", 
   incremental: true
 })
 export const duplicatesCollapsed = Metric.counter("columba_duplicates_collapsed_total", {
-  description: "Upstream events that were in the log already",
+  description: "Repeats of upstream events that the log already has",
   incremental: true
 })
 export const contentConflicts = Metric.counter("columba_content_conflicts_total", {
-  description: "Repeats of a known identity with other content, kept as frame.rejected",
+  description: "Repeats of a known identity with other content, stored as frame.rejected",
   incremental: true
 })
 export const appendLatency = Metric.histogram("columba_append_seconds", {
@@ -49,7 +49,7 @@ export const appendBatch = Metric.histogram("columba_append_batch_events", {
   boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000]
 })
 export const appendRetries = Metric.counter("columba_append_retries_total", {
-  description: "Batches that the database did not take at once",
+  description: "Writes of a batch that had to be retried",
   incremental: true
 })
 export const logQueueEvents = Metric.gauge("columba_log_queue_events", {
@@ -59,13 +59,13 @@ export const logQueueBytes = Metric.gauge("columba_log_queue_bytes", {
   description: "Bytes of drafts that are not committed yet"
 })
 export const logOldestWaiting = Metric.gauge("columba_log_oldest_waiting_seconds", {
-  description: "Age of the oldest draft that is not committed, 0 without any"
+  description: "Age of the oldest draft that is not committed yet; 0 if there is none"
 })
 export const logWritesFailing = Metric.gauge("columba_log_writes_failing_seconds", {
-  description: "For how long writes of the log have failed, 0 while they succeed"
+  description: "How long writes of the log have been failing; 0 while they succeed"
 })
 export const logResets = Metric.counter("columba_log_resets_total", {
-  description: "Times that an older or another log was found in the database; anything but 0 is an incident",
+  description: "Times that an older or another log was found in the database; any value above 0 is an incident",
   incremental: true
 })
 export const logHead = Metric.gauge("columba_log_head", { description: "The last committed number" })
@@ -73,18 +73,18 @@ export const logHead = Metric.gauge("columba_log_head", { description: "The last
 // Callers
 
 export const authenticationFailures = Metric.counter("columba_authentication_failures_total", {
-  description: "Requests with an API key that is none; without any key does not count",
+  description: "Requests with an invalid API key; requests without a key are not counted",
   incremental: true
 })
 
 // Sinks; label `sink`
 
 export const confirmLatency = Metric.histogram("columba_confirm_seconds", {
-  description: "From commit to the other side's confirm; one observation per batch, of its oldest event",
+  description: "From the commit to the confirm of the sink; one observation per batch, of its oldest event",
   boundaries: latencyBoundaries
 })
 export const eventsPublished = Metric.counter("columba_events_published_total", {
-  description: "Events confirmed by a sink's other side",
+  description: "Events that a sink has confirmed",
   incremental: true
 })
 export const sinkLag = Metric.gauge("columba_sink_lag_events", {
@@ -92,18 +92,18 @@ export const sinkLag = Metric.gauge("columba_sink_lag_events", {
 })
 /** Label `reason` besides `sink`. */
 export const sinkFailures = Metric.counter("columba_sink_failures_total", {
-  description: "Batches that a sink did not take, by reason",
+  description: "Batches that a sink did not accept, by reason",
   incremental: true
 })
 export const sinkEventsExpired = Metric.counter("columba_sink_events_expired_total", {
-  description: "Events that retention had removed before a sink read them; anything but 0 is a fault",
+  description: "Events that retention deleted before a sink had read them; any value above 0 is a fault",
   incremental: true
 })
 export const brokerConnected = Metric.gauge("columba_broker_connected", {
   description: "1 while the broker connection is up"
 })
 export const brokerBlocked = Metric.gauge("columba_broker_blocked", {
-  description: "1 while the broker refuses publishes (memory or disk alarm)"
+  description: "1 while the broker blocks publishers (memory or disk alarm)"
 })
 
 /** Label `object`: an exchange or a queue. */
@@ -130,21 +130,21 @@ export const subscriptionDeliveries = Metric.counter("columba_subscription_deliv
   incremental: true
 })
 export const subscriptionLatency = Metric.histogram("columba_subscription_seconds", {
-  description: "From a request to a subscriber's answer, or to giving up on it",
+  description: "From the request to the answer of the subscriber, or to the timeout",
   boundaries: latencyBoundaries
 })
 export const subscriptionLag = Metric.gauge("columba_subscription_lag_events", {
-  description: "Numbers of the log that the active subscription which is furthest behind has not passed"
+  description: "Lag of the active subscription that is furthest behind, in numbers of the log"
 })
 export const subscriptionHeldDevices = Metric.gauge("columba_subscription_held_devices", {
-  description: "Devices held back at some subscription because it does not take their next event"
+  description: "Devices held because the endpoint of a subscription refuses their next event"
 })
 export const subscriptionEventsAbandoned = Metric.counter("columba_subscription_events_abandoned_total", {
-  description: "Events that a subscription did not take in three days of attempts",
+  description: "Events that an endpoint did not accept in three days of attempts",
   incremental: true
 })
 export const subscriptionEventsExpired = Metric.counter("columba_subscription_events_expired_total", {
-  description: "Numbers of the log that were deleted before a subscription came to them",
+  description: "Numbers of the log that retention deleted before a subscription reached them",
   incremental: true
 })
 export const subscriptionsDisabled = Metric.counter("columba_subscriptions_disabled_total", {
@@ -152,7 +152,7 @@ export const subscriptionsDisabled = Metric.counter("columba_subscriptions_disab
   incremental: true
 })
 export const subscriptionDeliveriesUnlogged = Metric.counter("columba_subscription_deliveries_unlogged_total", {
-  description: "Attempts that are missing in the delivery log, because there were too many at a time",
+  description: "Attempts that are not in the delivery log, because a subscription had too many in a second",
   incremental: true
 })
 
@@ -166,7 +166,7 @@ export const reconnects = Metric.counter("columba_reconnects_total", {
   incremental: true
 })
 export const actorRestarts = Metric.counter("columba_actor_restarts_total", {
-  description: "Actors restarted after a defect in this program",
+  description: "Actors restarted after a defect of Columba",
   incremental: true
 })
 export const actorsFenced = Metric.counter("columba_actors_fenced_total", {
@@ -174,25 +174,25 @@ export const actorsFenced = Metric.counter("columba_actors_fenced_total", {
   incremental: true
 })
 export const quarantines = Metric.counter("columba_quarantines_total", {
-  description: "Devices that used up their restart budget",
+  description: "Devices that spent their budget",
   incremental: true
 })
 export const incidentsOpen = Metric.gauge("columba_gateway_incidents_open", {
   description: "Gateways that are down"
 })
 export const socketsPaused = Metric.gauge("columba_sockets_paused", {
-  description: "Sockets not being read because the log is over its bound"
+  description: "Sockets that are paused because the log is over its bound"
 })
 export const framesReceived = Metric.counter("columba_frames_received_total", {
   description: "Frames read from gateways",
   incremental: true
 })
 export const statusSyncs = Metric.counter("columba_status_syncs_total", {
-  description: "Status questions to gateways, by outcome",
+  description: "Status requests to gateways, by outcome",
   incremental: true
 })
 export const slotStarts = Metric.counter("columba_slot_starts_total", {
-  description: "Slots that gateways were asked to start, by outcome",
+  description: "Requests to gateways to start a slot, by outcome",
   incremental: true
 })
 
@@ -200,7 +200,7 @@ export const slotStarts = Metric.counter("columba_slot_starts_total", {
 
 /** Label `cause`. */
 export const gapsOpen = Metric.gauge("columba_gaps_open", {
-  description: "Gaps of all devices that are not accounted for yet, by cause"
+  description: "Open gaps of all devices, by cause"
 })
 /** Label `cause`. */
 export const gapsOpened = Metric.counter("columba_gaps_opened_total", {
@@ -209,38 +209,38 @@ export const gapsOpened = Metric.counter("columba_gaps_opened_total", {
 })
 /** Labels `cause` and `status`: `closed` or `unprovable`. */
 export const gapsClosed = Metric.counter("columba_gaps_closed_total", {
-  description: "Gaps that were accounted for, by cause, result, and whether all their messages are proven to be there",
+  description: "Gaps that became closed or unprovable, by cause, status, and whether messages are proven complete",
   incremental: true
 })
 /** Label `cause`. */
 export const gapEventsRecovered = Metric.counter("columba_gap_events_recovered_total", {
-  description: "Events that the gateways' histories brought for gaps, by cause",
+  description: "Events that were recovered from histories for gaps, by cause",
   incremental: true
 })
 
 // Webhooks of gateways
 
-/** Labels `gateway` (`unknown` for a name that is none of ours) and `outcome`. */
+/** Labels `gateway` (`unknown` for an unknown name) and `outcome`. */
 export const webhooks = Metric.counter("columba_webhooks_total", {
-  description: "Webhooks that gateways have posted, by gateway and outcome",
+  description: "Webhooks that gateways posted, by gateway and outcome",
   incremental: true
 })
 export const webhookLatency = Metric.histogram("columba_webhook_seconds", {
-  description: "From the arrival of a webhook to the decision on its answer, after the commit where it was taken",
+  description: "From the arrival of a webhook to its answer, which follows the commit if the webhook is accepted",
   boundaries: latencyBoundaries
 })
 export const webhooksInFlight = Metric.gauge("columba_webhooks_in_flight", {
-  description: "Webhooks that have no answer yet"
+  description: "Webhooks without an answer"
 })
 
 /** Labels `gateway` and `outcome`. */
 export const webhookChecks = Metric.counter("columba_webhook_checks_total", {
-  description: "Times that a gateway was told, or asked, where it posts a device's events",
+  description: "Checks and changes of the setting where a gateway posts the events of a device, by outcome",
   incremental: true
 })
 /** Labels `gateway` and `status`. */
 export const deviceWebhooks = Metric.gauge("columba_device_webhooks", {
-  description: "Devices by how their webhooks stand at the gateway"
+  description: "Devices by the status of their webhooks at the gateway"
 })
 
 // Histories
@@ -250,20 +250,20 @@ export const backfillDevices = Metric.gauge("columba_backfill_devices", {
   description: "Devices whose history waits to be read, or is being read"
 })
 export const backfillPages = Metric.counter("columba_backfill_pages_total", {
-  description: "Pages of histories that were read",
+  description: "Pages of histories read",
   incremental: true
 })
 /** Label `outcome`: `new` to the log, or `known`. */
 export const backfillRows = Metric.counter("columba_backfill_rows_total", {
-  description: "Rows of histories that were given to the log",
+  description: "Rows of histories passed to the log, by outcome",
   incremental: true
 })
 export const backfillFailures = Metric.counter("columba_backfill_failures_total", {
-  description: "Readings of a history that failed and are tried again",
+  description: "History reads that failed and are retried",
   incremental: true
 })
 export const deafProofs = Metric.counter("columba_deaf_proofs_total", {
-  description: "Times that a message of a history proved that a device which seemed to hear did not",
+  description: "Times that a message in a history proved that a connected device was deaf",
   incremental: true
 })
 
@@ -271,7 +271,7 @@ export const deafProofs = Metric.counter("columba_deaf_proofs_total", {
 
 /** Label `outcome`: `kept`, or why not. */
 export const mediaKept = Metric.counter("columba_media_kept_total", {
-  description: "Files of messages that were to be kept, by outcome",
+  description: "Files of messages to be kept, by outcome",
   incremental: true
 })
 export const mediaFiles = Metric.gauge("columba_media_files", {
@@ -298,16 +298,16 @@ export const clusterShardMoves = Metric.counter("columba_cluster_shard_moves_tot
   description: "Shards that this node has taken or given away, by reason",
   incremental: true
 })
-/** Label `outcome`: `heard` or `missed`. */
+/** Label `outcome`: `seamless` or `missed`. */
 export const handOvers = Metric.counter("columba_cluster_hand_overs_total", {
-  description: "Devices that this node got from another one that listened until then, by outcome",
+  description: "Devices that this node took over while the previous node kept their session open, by outcome",
   incremental: true
 })
 
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {
-  description: "99th percentile of event-loop delay since the last reading"
+  description: "99th percentile of the event loop's delay since the last reading"
 })
 /** The names that Prometheus' own client libraries use. */
 export const residentMemory = Metric.gauge("process_resident_memory_bytes", {
@@ -322,24 +322,23 @@ export const processCpu = Metric.counter("process_cpu_seconds_total", {
 
 /** Label `outcome`: `sent`, `failed`, `unknown`, `cancelled` or `expired`. */
 export const sendsEnded = Metric.counter("columba_sends_total", {
-  description:
-    "Messages that Columba was to send, by what became of them; one in doubt is counted again when it is settled",
+  description: "Messages to send that ended, by outcome; a message in doubt counts again when it is resolved",
   incremental: true
 })
 export const redisConnected = Metric.gauge("columba_redis_connected", {
-  description: "Whether Redis answers, which shares the rates of accounts with other installations"
+  description: "1 while Redis answers; it shares the rates of accounts with other installations"
 })
 /** Label `reason`: the rule of pacing. */
 export const devicesPaced = Metric.gauge("columba_devices_paced", {
   description: "Devices whose messages wait because of their pacing, by rule"
 })
 export const occurrencesSkipped = Metric.counter("columba_schedule_occurrences_skipped_total", {
-  description: "Occurrences of recurring sends that were left out, because nothing ran that could have stored them",
+  description: "Occurrences of recurring sends that were skipped because no scheduler was running",
   incremental: true
 })
 /** Label `outcome`: `found` or `absent`. */
 export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_total", {
-  description: "Messages in doubt that were found to be sent, or proven not to be",
+  description: "Messages in doubt that were found as sent, or proven not to be sent",
   incremental: true
 })
 
@@ -347,14 +346,14 @@ export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_tot
 
 /** Labels `handler` and `outcome`: `handled`, `repeated`, `failed` or `dead`. */
 export const consumerMessages = Metric.counter("columba_consumer_messages_total", {
-  description: "Incoming messages that were given to a handler, by what became of them",
+  description: "Incoming messages passed to a handler, by outcome",
   incremental: true
 })
 export const consumerInFlight = Metric.gauge("columba_consumer_in_flight", {
-  description: "Incoming messages that handlers are working on"
+  description: "Incoming messages that handlers are processing, or that wait for the database"
 })
 /** Label `outcome`: `answered`, or why not. */
 export const autoReplies = Metric.counter("columba_auto_replies_total", {
-  description: "Messages to devices that answer by a language model, by what became of them",
+  description: "Messages to devices that answer by a language model, by outcome",
   incremental: true
 })
