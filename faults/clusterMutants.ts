@@ -4,7 +4,7 @@ import type { Mutant } from "./mutants.ts"
 export const clusterMutants: ReadonlyArray<Mutant> = [
   {
     name: "fence-not-checked",
-    title: "the append does not look at the epoch of a decision",
+    title: "the append does not check the epoch of a decision",
     file: "src/layers/postgres/migrations/appendFunction.ts",
     changes: [[
       "select 1 from devices d where d.id = g.device and d.epoch = g.epoch",

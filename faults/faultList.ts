@@ -30,15 +30,19 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 2, fault: "the program is stopped by a deployment", rows: ["deploy", "cluster-stop", "cluster-churn"] },
   {
     number: 3,
-    fault: "it is stopped while a send is stuck",
+    fault: "the program is stopped while a send is stuck",
     rows: ["sends-stop"],
     tests: [[queue, "leaves a message in doubt if its process dies after the claim, and the next process finds it"]]
   },
-  { number: 4, fault: "it dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
-  { number: 5, fault: "it dies between the broker's confirm and its own record of it", rows: ["die-after-confirm"] },
+  { number: 4, fault: "the program dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
+  {
+    number: 5,
+    fault: "the program dies between the broker's confirm and its own record of it",
+    rows: ["die-after-confirm"]
+  },
   {
     number: 6,
-    fault: "it dies between the gateway's answer to a send and its own record of it",
+    fault: "the program dies between the gateway's answer to a send and its own record of it",
     tests: [[queue, "leaves a message in doubt whose answer was lost, and never sends it again by itself"], [
       queue,
       "finds a message in doubt in the history, or proves that it was not sent once the history must have it"
@@ -47,12 +51,12 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 7,
-    fault: "a consumer dies after the effect and before the acknowledgement",
+    fault: "a consumer dies after its effect and before the acknowledgement",
     rows: ["consumer-killed", "handler-kill"]
   },
   {
     number: 8,
-    fault: "one device's actor has a defect, again and again",
+    fault: "one device's actor has repeated defects",
     rows: ["defect"],
     tests: [[
       "test/actors/fleet/LocalFleet.test.ts",
@@ -77,13 +81,13 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
       "release devices before others claim them if cut off from the database, and write nothing after a suspension"
     ]]
   },
-  { number: 11, fault: "memory runs short under a burst", rows: ["memory"] },
+  { number: 11, fault: "memory runs short during a burst", rows: ["memory"] },
   { number: 12, fault: "file descriptors run out", rows: ["files"] }
 ]
 
 const broker: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 13, fault: "the broker is restarted", rows: ["broker-restart"] },
-  { number: 14, fault: "the broker is killed in the middle of publishing", rows: ["broker-kill", "headline"] },
+  { number: 14, fault: "the broker is killed during publishing", rows: ["broker-kill", "headline"] },
   { number: 15, fault: "memory alarm: publishers are blocked", rows: ["memory-alarm"] },
   { number: 16, fault: "disk alarm: publishers are blocked", rows: ["disk-alarm"] },
   { number: 17, fault: "the broker is frozen", rows: ["broker-freeze", "broker-black-hole"] },
@@ -100,17 +104,17 @@ const broker: ReadonlyArray<Omit<ListedFault, "area">> = [
     ]
   },
   { number: 19, fault: "permissions are revoked", rows: ["permissions"] },
-  { number: 20, fault: "messages that a consumer cannot read", rows: ["poison"] },
-  { number: 21, fault: "the queue of dead letters is gone", rows: ["dead-letters-deleted"] },
+  { number: 20, fault: "messages that a consumer cannot decode", rows: ["poison"] },
+  { number: 21, fault: "the queue of dead letters is missing", rows: ["dead-letters-deleted"] },
   { number: 22, fault: "a consumer never acknowledges", rows: ["consumer-stuck"] },
   { number: 23, fault: "a consumer is cancelled by the server", rows: ["consumer-cancelled"] },
-  { number: 24, fault: "the queue is full and refuses", rows: ["queue-full"] }
+  { number: 24, fault: "the queue is full and refuses messages", rows: ["queue-full"] }
 ]
 
 const database: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 25,
-    fault: "the database is restarted, in order or as by a crash",
+    fault: "the database is restarted, in order or as after a crash",
     rows: ["database-fast", "database-immediate", "database-kill", "gowa-database", "waha-database", "headline"]
   },
   { number: 26, fault: "all sessions are ended", rows: ["sessions"] },
@@ -134,9 +138,9 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 29, fault: "no connections are left", rows: ["connections"] },
   { number: 30, fault: "the disk is full", rows: ["disk-full"] },
   { number: 31, fault: "deadlocks", rows: ["deadlock"] },
-  { number: 32, fault: "a transaction stays open for long", rows: ["snapshot", "table-locked", "commit-order"] },
+  { number: 32, fault: "a transaction stays open for a long time", rows: ["snapshot", "table-locked", "commit-order"] },
   { number: 33, fault: "a migration runs while the older version works", rows: ["migration"] },
-  { number: 34, fault: "transactions commit in another order than their numbers", rows: ["commit-order"] },
+  { number: 34, fault: "transactions commit in a different order than their numbers", rows: ["commit-order"] },
   {
     number: 35,
     fault: "a failover to a replica",
@@ -145,7 +149,7 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
       "test/layers/postgres/LogReset.test.ts",
       "delivers events committed after an older copy is restored, and ends readers with LogReset"
     ]],
-    not: "A real replica: one database on one machine"
+    not: "a real replica (the tests use one database on one machine)"
   }
 ]
 
@@ -153,11 +157,11 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 36, fault: "half-open connections", rows: three("half-open") },
   {
     number: 37,
-    fault: "a silent gateway: nothing to say, or deaf",
+    fault: "a silent gateway: without events, or deaf",
     rows: three("deaf"),
     tests: [["test/conformance/gateway/sessions.ts", "keeps the session of a gateway that is silent but answers pings"]]
   },
-  { number: 38, fault: "connections are refused, the name has no address", rows: [...three("away"), "unresolved"] },
+  { number: 38, fault: "connections are refused, the name does not resolve", rows: [...three("away"), "unresolved"] },
   {
     number: 39,
     fault: "a handshake that never completes",
@@ -180,11 +184,11 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 43,
-    fault: "slow answers, trickling bytes",
+    fault: "slow answers, slow transfers",
     rows: [...three("slow"), ...three("trickle"), ...three("delayed")]
   },
-  { number: 44, fault: "frames that cannot be read", rows: three("junk") },
-  { number: 45, fault: "enormous frames", rows: three("huge") },
+  { number: 44, fault: "frames that cannot be decoded", rows: three("junk") },
+  { number: 45, fault: "very large frames", rows: three("huge") },
   {
     number: 46,
     fault: "binary, fragmented and compressed frames",
@@ -196,12 +200,12 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 47,
-    fault: "repeats, any order, and several sources of one event",
+    fault: "repeats, changed order, and several sources of one event",
     rows: [...three("duplicates"), ...three("order")],
     tests: [["test/layers/gateways/mixes.test.ts", "seed"]]
   },
-  { number: 48, fault: "times that are to come, ancient, missing or none", rows: three("dated") },
-  { number: 49, fault: "one id with two contents", rows: three("poisoned") },
+  { number: 48, fault: "times that are in the future, very old, missing or invalid", rows: three("dated") },
+  { number: 49, fault: "one id with different contents", rows: three("poisoned") },
   {
     number: 50,
     fault: "one account under its phone number and its hidden id",
@@ -211,9 +215,9 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
       "names the hidden id of a message that may have been logged while the server returned no numbers"
     ]]
   },
-  { number: 51, fault: "the gateway's process ends, and all devices come back at once", rows: three("exit") },
+  { number: 51, fault: "the gateway's process ends, and all devices reconnect at once", rows: three("exit") },
   { number: 52, fault: "flapping", rows: three("flapping") },
-  { number: 53, fault: "webhooks cannot reach us", rows: ["gowa-ingress", "gowa-ingress-long"] },
+  { number: 53, fault: "webhooks cannot reach Columba", rows: ["gowa-ingress", "gowa-ingress-long"] },
   {
     number: 54,
     fault: "acks before their message, and for unknown ids",
@@ -225,15 +229,15 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 55,
-    fault: "messages are taken back while the history is paged, under live traffic",
+    fault: "messages are revoked while the history is paged, during live traffic",
     rows: ["taken-back", "waha-taken-back"],
-    not: "GOWA is read by the same code as the bridge"
+    not: "GOWA, whose history is read by the same code as that of `bridge`"
   },
   { number: 56, fault: "events name the wrong device", rows: three("wrong-device") }
 ]
 
 const time: ReadonlyArray<Omit<ListedFault, "area">> = [
-  { number: 57, fault: "the clock is set, ahead and back", rows: ["clock"] },
+  { number: 57, fault: "the clock is set forward and back", rows: ["clock"] },
   {
     number: 58,
     fault: "two nodes whose clocks differ",
@@ -244,7 +248,7 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 59,
-    fault: "changes to summer time, leap days",
+    fault: "changes to and from summer time, leap days",
     tests: [[
       "test/services/occurrences.test.ts",
       "stay at their local time when the clocks change; a skipped time is an hour later, a doubled time occurs once"
@@ -255,7 +259,7 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   {
     number: 60,
-    fault: "schedules that were due while nothing ran",
+    fault: "schedules that were due while no process ran",
     tests: [[queue, "starts a scheduled message within two seconds of its time, over a restart, and once"], [
       "test/process/due.test.ts",
       "sends none early, none twice and all of them, each within two seconds of its time"

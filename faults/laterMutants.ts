@@ -48,7 +48,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "gives-up",
-    title: "a connection that was lost is tried again after an hour",
+    title: "a lost connection is retried after an hour",
     file: "src/actors/Supervision.ts",
     changes: [
       ["const reconnectDelayBase = Duration.millis(500)", "const reconnectDelayBase = Duration.hours(1)"],
@@ -64,7 +64,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "insists",
-    title: "refused credentials are tried again every second",
+    title: "refused credentials are retried every second",
     file: "src/actors/Supervision.ts",
     changes: [[
       "export const authProbeDelay = Duration.minutes(5)",
@@ -76,7 +76,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "never-tires",
-    title: "a device that flaps is connected again at once, each time",
+    title: "a device that flaps is reconnected at once, each time",
     file: "src/actors/Supervision.ts",
     changes: [
       ["const reconnectDelayBase = Duration.millis(500)", "const reconnectDelayBase = Duration.millis(50)"],
@@ -99,7 +99,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "text-is-identity",
-    title: "another text under the same id is another message",
+    title: "another text under the same id counts as another message",
     file: "src/log/EventKey.ts",
     changes: [[
       "    return deriveMessageKeyParts(draft.deviceId, identity)",
@@ -111,7 +111,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "believes-names",
-    title: "a webhook that another device has signed is taken for the device that it names",
+    title: "a webhook that another device has signed is accepted for the device that it names",
     file: "src/services/WebhookIngest.ts",
     changes: [["      foreign = true\n      return null\n", "      return peek(name)\n"]],
     rows: ["gowa-wrong-device"],
@@ -120,7 +120,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "chokes-on-size",
-    title: "after an enormous frame the socket is not read any more",
+    title: "after a very large frame the socket is no longer read",
     file: "src/layers/gateways/SocketSession.ts",
     changes: [[
       "      this.#listener.onEvent(rejectOversized(data, this.target, now, this.#options.frameBytesMax))\n",
@@ -132,7 +132,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "deaf-to-deafness",
-    title: "what the history has and the session did not deliver proves nothing",
+    title: "messages that are in the history and were not delivered by the session prove nothing",
     file: "src/actors/gateway/Deafness.ts",
     changes: [[
       "    if (since === null) return\n    // Set at once",
@@ -144,7 +144,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "pages-by-offset",
-    title: "rows that vanish between two pages move others past the reader",
+    title: "rows that are removed between two pages make the reader skip others",
     file: "src/layers/gateways/waha/WahaHistory.ts",
     changes: [["const pageOverlap = 20", "const pageOverlap = 0"], ["const pageLimit = 100", "const pageLimit = 20"]],
     rows: ["waha-taken-back"],
@@ -153,7 +153,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "delivered-when-sent",
-    title: "whatever an endpoint answers, it has the event",
+    title: "an event counts as delivered whatever the endpoint answers",
     file: "src/actors/delivery/webhooks/Courier.ts",
     changes: [[
       "    const consequence = plan.report(job, result, now(), at)",
@@ -165,7 +165,7 @@ export const later: ReadonlyArray<Mutant> = [
   },
   {
     name: "dead-letters-dropped",
-    title: "dead letters are given up by the broker where their queue is missing",
+    title: "the broker drops dead letters if their queue is missing",
     file: "src/layers/rabbitmq/Topology.ts",
     changes: [["    \"x-dead-letter-strategy\": \"at-least-once\",\n", ""]],
     rows: ["dead-letters-deleted"],

@@ -32,7 +32,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "watermark-reader",
-    title: "numbers are given out of commit order, and readers go by the highest one",
+    title: "numbers are assigned out of commit order, and readers use the highest one",
     file: "src/layers/postgres/migrations/appendFunction.ts",
     changes: [
       [
@@ -55,7 +55,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "confirm-not-awaited",
-    title: "the cursor passes what the broker has not confirmed",
+    title: "the cursor passes events that the broker has not confirmed",
     file: "src/layers/rabbitmq/RabbitSink.ts",
     changes: [[
       "      // Sent messages cannot be withdrawn, and unsent ones must not follow: the channel ends.\n",
@@ -67,7 +67,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "deduplicated-before-commit",
-    title: "an event counts as known before it is committed, so a batch that is tried again is dropped",
+    title: "an event counts as known before it is committed, so a batch that is retried is dropped",
     file: "src/layers/postgres/SqlLogStore.ts",
     changes: [[
       "const write: LogStore[\"Service\"][\"write\"] = (batch) =>\n",

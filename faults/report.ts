@@ -96,11 +96,11 @@ const clusterHeads = [
   "row",
   "lease, devices",
   "times",
-  "all devices are heard again after",
-  "a silenced device is dark for",
-  "a device that moves as planned is dark for",
-  "two nodes hear a device for at most, meanwhile and afterwards",
-  "never back",
+  "all devices receive again after",
+  "a device that the fault disconnects is without a socket for",
+  "a device that moves as planned is without a socket for",
+  "two nodes have a socket of a device for at most, during the fault and after",
+  "never reconnected",
   "stale decisions refused / recorded",
   "messages / sent twice",
   "lost / unnamed"
@@ -143,7 +143,7 @@ const usualSoak = 30
 const heads = [
   "row",
   "what happens",
-  "",
+  "result",
   "events",
   "lost / doubled rows",
   "missed + unheard, recovered",
@@ -154,7 +154,7 @@ const heads = [
 /** The mutants, and the violation for which each is detected. */
 export const condemnations = (): string =>
   table(
-    ["mutant", "what it does", "condemned by", "for"],
+    ["mutant", "what it does", "detected by", "as"],
     mutants.map(({ condemned, name, rows, title }) => [
       name,
       cell(title),
@@ -169,7 +169,7 @@ export const section = (): string =>
 /** The numbered faults, and the tests of each. */
 export const list = (): string =>
   table(
-    ["", "area", "fault", "put to the test by"],
+    ["", "area", "fault", "tested by"],
     faultList.map(({ area, fault, not, number, rows = [], tests = [] }) => [
       String(number),
       area,
@@ -177,7 +177,7 @@ export const list = (): string =>
       cell([
         ...rows.map((name) => `\`${name}\``),
         ...tests.map(([file, title]) => `[${title}…](../${file})`),
-        ...(not === undefined ? [] : [rows.length + tests.length === 0 ? `${not}.` : `not here: ${not}.`])
+        ...(not === undefined ? [] : [rows.length + tests.length === 0 ? `${not}.` : `not tested: ${not}.`])
       ].join(", "))
     ])
   )

@@ -5,7 +5,7 @@ import { dieThere } from "./planted.ts"
 export const sendMutants: ReadonlyArray<Mutant> = [
   {
     name: "sends-again",
-    title: "what was on its way when the process ended is sent again",
+    title: "messages that were being sent when the process ended are sent again",
     file: "src/layers/postgres/SqlSendRepository.ts",
     changes: [
       [
@@ -24,7 +24,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "reset-is-refusal",
-    title: "a connection that broke is taken for a message that was not sent",
+    title: "a message counts as not sent when its connection has broken",
     file: "src/layers/gateways/SendRest.ts",
     changes: [["  return !whole || hasNotBegun(error)\n", "  return whole || hasNotBegun(error)\n"]],
     rows: ["sends-reset"],
@@ -45,7 +45,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "notes-apart",
-    title: "a message is noted as handled in a transaction of its own, before what its handler writes",
+    title: "a message is recorded as handled in a separate transaction, before the writes of its handler",
     file: "src/layers/postgres/SqlMessageInbox.ts",
     changes: [
       [
@@ -78,7 +78,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "forgets-handled",
-    title: "that a message was handled is not looked at when it comes again",
+    title: "a message that comes again is not checked for whether it was handled",
     file: "src/layers/postgres/SqlMessageInbox.ts",
     changes: [
       ["        if (noted.length === 0) return false\n", ""],
@@ -93,7 +93,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "dead-letter-taken-first",
-    title: "a dead letter is taken out before it is in its queue again",
+    title: "a dead letter is removed before it is in its queue again",
     file: "src/layers/rabbitmq/RabbitDeadLetters.ts",
     changes: [
       [

@@ -3,7 +3,7 @@ import type { Scenario } from "../Scenario.ts"
 import { dies, row, seconds } from "./row.ts"
 
 export const all: ReadonlyArray<Scenario> = [
-  row("time", "clock", "the program's wall clock is set an hour ahead, two hours back, and right again", [
+  row("time", "clock", "the program's wall clock is set an hour ahead, two hours back, and to the correct time", [
     [1, { do: "step clock", seconds: 3_600 }],
     [1, { do: "step clock", seconds: -3_600 }],
     [1, { do: "step clock", seconds: 0 }]

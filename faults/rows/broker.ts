@@ -4,8 +4,8 @@ import { brief, row, seconds } from "./row.ts"
 
 export const broker: ReadonlyArray<Scenario> = [
   row("broker", "broker-restart", "RabbitMQ is restarted twice", [[2, { do: "restart broker" }]]),
-  row("broker", "broker-kill", "RabbitMQ is killed twice while it takes messages", [[2, { do: "kill broker" }]]),
-  row("broker", "broker-kill-smoke", "RabbitMQ is killed while it takes messages", [[1, { do: "kill broker" }]], {
+  row("broker", "broker-kill", "RabbitMQ is killed twice while it accepts messages", [[2, { do: "kill broker" }]]),
+  row("broker", "broker-kill-smoke", "RabbitMQ is killed while it accepts messages", [[1, { do: "kill broker" }]], {
     load: brief,
     smoke: true
   }),
@@ -22,13 +22,13 @@ export const broker: ReadonlyArray<Scenario> = [
   row("broker", "permissions", "the program's user loses its permissions for 8 s", [
     [1, { do: "revoke permissions", millis: seconds(8) }]
   ]),
-  row("broker", "queue-full", "the guaranteed queue is full for 8 s and refuses", [
+  row("broker", "queue-full", "the guaranteed queue is full for 8 s and refuses messages", [
     [1, { do: "fill queue", millis: seconds(8) }]
   ]),
   row("broker", "broker-cut", "the network to RabbitMQ is cut for 3 s, three times", [
     [3, { do: "cut network", to: "broker", millis: seconds(3) }]
   ]),
-  row("broker", "broker-black-hole", "the network to RabbitMQ swallows all answers for 15 s", [
+  row("broker", "broker-black-hole", "the network drops all answers of RabbitMQ for 15 s", [
     [1, {
       do: "disturb network",
       to: "broker",

@@ -49,28 +49,28 @@ export const cluster: ReadonlyArray<Scenario> = [
   }),
   repeated(
     "cluster-partition",
-    "packets between one of three nodes and Postgres get no answer, until others have its devices",
+    "packets between one of three nodes and Postgres get no answer until other nodes have its devices",
     [
       [few, { do: "cut node off" }]
     ]
   ),
   repeated(
     "cluster-packets",
-    "packets between one of three nodes and Postgres are lost by the network, which needs root on Linux",
+    "the network loses packets between one of three nodes and Postgres (needs root on Linux)",
     [[few, { do: "cut node off" }]],
     { cluster: { ...three, partition: "packets" } }
   ),
-  repeated("cluster-freeze", "one of three nodes is stopped by SIGSTOP past its lease, and goes on", [
+  repeated("cluster-freeze", "one of three nodes is stopped by SIGSTOP past its lease, and continues", [
     [few, { do: "freeze node" }]
   ]),
   repeated(
     "cluster-lock-session",
-    "the database ends a node's session that has the lease's lock, and those that renew its shards",
+    "the database ends a node's session that holds the lease's lock, and those that renew its shards",
     [
       [few, { do: "end node's sessions" }]
     ]
   ),
-  repeated("cluster-churn", "one of three nodes leaves in order, and joins again 10 s later, another one after 10 s", [
+  repeated("cluster-churn", "one of three nodes leaves in order and joins again 10 s later; 10 s later another one", [
     [few, { do: "leave and join", apartMillis: 10_000 }]
   ], { doubledMax: handedOver }),
   repeated("cluster-default", "with the default lease: nodes are killed, stopped, cut off and frozen", [
@@ -106,7 +106,7 @@ export const cluster: ReadonlyArray<Scenario> = [
   ),
   repeated(
     "gowa-cluster",
-    "GOWA: its webhooks come in at any node, while nodes are killed, stopped and frozen, and the gateway restarts",
+    "GOWA: webhooks arrive at any node, while nodes are killed, stopped and frozen, and the gateway restarts",
     [
       [1, { do: "kill node" }],
       [1, { do: "stop node" }],

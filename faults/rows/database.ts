@@ -24,7 +24,7 @@ export const database: ReadonlyArray<Scenario> = [
   row("database", "sessions-smoke", "all database sessions are ended by an administrator, three times", [
     [3, { do: "end sessions" }]
   ], { load: brief, smoke: false }),
-  row("database", "database-slow", "every answer of Postgres is 300 ms late for 10 s", [
+  row("database", "database-slow", "every answer of Postgres is delayed by 300 ms for 10 s", [
     [1, {
       do: "disturb network",
       to: "database",
@@ -33,23 +33,23 @@ export const database: ReadonlyArray<Scenario> = [
       millis: seconds(10)
     }]
   ]),
-  row("database", "table-locked", "somebody locks the table of events for 3 s, three times", [
+  row("database", "table-locked", "another session locks the table of events for 3 s, three times", [
     [3, { do: "lock table", millis: seconds(3) }]
   ]),
-  row("database", "connections", "all connections of Postgres are taken for 8 s while the program's own are ended", [
+  row("database", "connections", "all connections of Postgres are in use for 8 s and the program's own are ended", [
     [1, { do: "take connections", millis: seconds(8) }]
   ]),
   row("database", "snapshot", "a transaction holds a snapshot of the whole log for 15 s", [
     [1, { do: "hold snapshot", millis: seconds(15) }]
   ]),
-  row("database", "read-only", "the database refuses writes for 8 s, as a replica after a failover", [
+  row("database", "read-only", "the database refuses writes for 8 s, like a replica after a failover", [
     [1, { do: "refuse writes", millis: seconds(8) }]
   ]),
   row("database", "disk-full", "the database's disk is full for 8 s", [[1, { do: "fill disk", millis: seconds(8) }]]),
   row("database", "database-cut", "the network to Postgres is cut for 3 s, three times", [
     [3, { do: "cut network", to: "database", millis: seconds(3) }]
   ]),
-  row("database", "database-black-hole", "the network to Postgres swallows all answers for 20 s", [
+  row("database", "database-black-hole", "the network drops all answers of Postgres for 20 s", [
     [1, {
       do: "disturb network",
       to: "database",
@@ -64,7 +64,7 @@ export const database: ReadonlyArray<Scenario> = [
   row(
     "database",
     "deadlock",
-    "another session locks in the other order, and Postgres ends the program's transaction, three times",
+    "another session locks in the opposite order, and Postgres aborts the program's transaction, three times",
     [
       [1, { do: "deadlock", times: 3 }]
     ],
@@ -73,7 +73,7 @@ export const database: ReadonlyArray<Scenario> = [
   row(
     "database",
     "migration",
-    "a later version's migration is run while this version works",
+    "the migration of a later version runs while this version works",
     [[1, { do: "migrate" }]],
     {
       load: short,

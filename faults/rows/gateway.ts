@@ -54,29 +54,29 @@ export const gateway: ReadonlyArray<Scenario> = [
   ], withoutSocket),
   ...inDialects(
     "unresolved",
-    "the gateway's name has no address for 10 s, and its sockets fall",
+    "the gateway's name does not resolve for 10 s, and its sockets are dropped",
     [
       [1, { do: "unresolve gateway", millis: seconds(10) }]
     ],
     withoutSocket,
     ["bridge"]
   ),
-  ...inDialects("half-open", "all sockets are half-open: TCP is up and nothing comes", [
+  ...inDialects("half-open", "all sockets are half-open: TCP is up and nothing arrives", [
     [1, strike({ kind: "half-open", forMillis: seconds(40) }, seconds(40))]
   ], withoutSocket),
   ...inDialects(
     "deaf",
-    "sockets answer pings, webhooks are silent, and no event comes for 15 s: only the history has them",
+    "sockets answer pings, but no event arrives for 15 s, by socket or webhook: only the history has them",
     [
       [1, strike({ kind: "mute" }, seconds(15))]
     ],
     { load: { devices: 20, events: 4_000, rate: 100 }, expect: losesSockets }
   ),
-  ...inDialects("junk", "one in ten events comes after a frame that cannot be read, text or binary", [
+  ...inDialects("junk", "one in ten events follows a frame that cannot be decoded, text or binary", [
     [1, strike({ kind: "junk", probability: 0.1 }, seconds(4))],
     [1, strike({ kind: "binary", probability: 0.1 }, seconds(4))]
   ]),
-  ...inDialects("huge", "one in two hundred events comes after one of 3 MiB", [
+  ...inDialects("huge", "one in two hundred events follows a frame of 3 MiB", [
     [1, strike({ kind: "huge", bytes: 3 * 1024 * 1024, probability: 0.005 }, seconds(5))]
   ]),
   ...inDialects("duplicates", "the gateway sends every event three times", [
@@ -87,7 +87,7 @@ export const gateway: ReadonlyArray<Scenario> = [
   ]),
   ...inDialects(
     "dated",
-    "events claim to be a year ahead, of 1970, of no time and of one that is none; then nothing comes for a while",
+    "events are dated a year ahead, to 1970, not at all and with invalid times; then nothing arrives for a while",
     (dialect) => [
       [1, strike({ kind: "dated", as: "future", probability: 0.3 }, seconds(2))],
       [1, strike({ kind: "dated", as: "ancient", probability: 0.3 }, seconds(2))],
@@ -97,15 +97,15 @@ export const gateway: ReadonlyArray<Scenario> = [
     ],
     { inOrder: true, load: { devices: 10, events: 3_000, rate: 150 }, expect: losesSockets }
   ),
-  ...inDialects("poisoned", "one message in five comes again under its id with another text: the first one stays", [
+  ...inDialects("poisoned", "one message in five is repeated under its id with another text: the first one remains", [
     [1, strike({ kind: "poison", probability: 0.2 }, seconds(6))]
   ]),
-  ...inDialects("wrong-device", "for 5 s the events of one device name another one", [
+  ...inDialects("wrong-device", "for 5 s the events of one device name another device", [
     [1, strike({ kind: "wrong-device", as: "slot-2", devices: ["slot-1"] }, seconds(5))]
   ], { expect: losesSockets }),
   ...inDialects(
     "taken-back",
-    "while long histories are read, messages are taken back between their pages",
+    "while long histories are read, messages are revoked between two pages",
     [
       [
         1,
@@ -127,7 +127,7 @@ export const gateway: ReadonlyArray<Scenario> = [
   ], withoutSocket),
   ...inDialects(
     "credentials",
-    "the gateway refuses the credentials for 30 s: few tries, and an operator connects again",
+    "the gateway refuses the credentials for 30 s: few attempts, and an operator reconnects",
     (dialect) => [
       [1, {
         do: "refuse credentials",
@@ -143,7 +143,7 @@ export const gateway: ReadonlyArray<Scenario> = [
       expect: { ...withoutSocket(dialect).expect, attemptsMax: dialect === "gowa" ? 8 : 40 }
     })
   ),
-  ...inDialects("errors", "a third of all requests is answered with 500, 502 or 504 for 10 s, and sockets fall", [
+  ...inDialects("errors", "a third of all requests gets 500, 502 or 504 for 10 s, and sockets are dropped", [
     [
       1,
       strike({ kind: "http", status: 500, probability: 0.1 }, seconds(10), [
@@ -153,10 +153,10 @@ export const gateway: ReadonlyArray<Scenario> = [
       ])
     ]
   ], withoutSocket),
-  ...inDialects("slow", "every request is answered after 20 s, and sockets fall", [
+  ...inDialects("slow", "every request is answered after 20 s, and sockets are dropped", [
     [1, strike({ kind: "http", millis: seconds(20) }, seconds(25), [drop])]
   ], withoutSocket),
-  ...inDialects("trickle", "what the gateway sends comes with 5 KB per second on each connection for 15 s", [
+  ...inDialects("trickle", "the gateway's data arrives at 5 KB per second on each connection for 15 s", [
     [1, {
       do: "disturb network",
       to: "gateway",
@@ -165,7 +165,7 @@ export const gateway: ReadonlyArray<Scenario> = [
       millis: seconds(15)
     }]
   ]),
-  ...inDialects("delayed", "what the gateway sends comes 6 s late on each connection for 10 s", [
+  ...inDialects("delayed", "the gateway's data arrives 6 s late on each connection for 10 s", [
     [1, {
       do: "disturb network",
       to: "gateway",
@@ -177,7 +177,7 @@ export const gateway: ReadonlyArray<Scenario> = [
   ...inDialects("exit", "the gateway's process ends and starts again after 10 s, with all its devices", [
     [1, { do: "restart gateway", millis: seconds(10) }]
   ], fleet),
-  ...inDialects("flapping", "the gateway takes connections for 2 s and drops and refuses them for 2 s, for 80 s", [
+  ...inDialects("flapping", "the gateway accepts connections for 2 s, then drops and refuses them for 2 s, for 80 s", [
     [1, { do: "flap gateway", times: 20, eachMillis: seconds(2) }]
   ], (dialect) => ({
     load: { devices: 10, events: 1_000, rate: 100 },
@@ -207,7 +207,7 @@ export const gateway: ReadonlyArray<Scenario> = [
     (dialect) => dialect === "gowa" ? { expect: losesSockets } : { smoke: true },
     ["gowa", "waha"]
   ),
-  row("gateway", "gowa-ingress", "GOWA cannot reach the program for 10 s, then for 25 s: its five tries end before", [
+  row("gateway", "gowa-ingress", "GOWA cannot reach the program for 10 s and for 25 s: its five attempts end before", [
     [1, { do: "cut network", to: "webhooks", millis: seconds(10) }],
     [1, { do: "cut network", to: "webhooks", millis: seconds(25) }]
   ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: losesSockets }),

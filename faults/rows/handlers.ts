@@ -20,7 +20,7 @@ export const handlers: ReadonlyArray<Scenario> = [
   row(
     "handlers",
     "dead-letters-retried",
-    "dead letters are retried, and the program dies when one is in its queue again and is still a dead letter; twice",
+    "dead letters are retried; the program dies while one is in both its queue and the queue of dead letters; twice",
     [
       [2, { do: "retry dead letters", messages: 20 }]
     ],

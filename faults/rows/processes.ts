@@ -33,7 +33,7 @@ export const processes: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "freeze",
-    "the program is stopped by SIGSTOP for 5 s, twice: as a paused machine, or a blocked event loop",
+    "the program is stopped by SIGSTOP for 5 s, twice, like a paused machine or a blocked event loop",
     [
       [2, { do: "freeze program", millis: seconds(5) }]
     ]
@@ -50,7 +50,7 @@ export const processes: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "memory",
-    "a heap of 256 MB, and 50,000 events as fast as the sockets take them while the database is away",
+    "a heap of 256 MB, and 50,000 events as fast as the sockets accept them while the database does not answer",
     [
       [1, { do: "freeze database", millis: seconds(8) }]
     ],
@@ -65,7 +65,7 @@ export const processes: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "files",
-    "the program may open 96 files, fewer than its devices need while connections come and go",
+    "the program may open 96 files, fewer than its devices need while they reconnect",
     [
       [2, { do: "cut network", to: "gateway", millis: seconds(2) }]
     ],
@@ -74,7 +74,7 @@ export const processes: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "die-after-commit",
-    "GOWA posts, and the program dies between the commit and its answer, three times",
+    "the program dies between the commit of a GOWA webhook and its answer, three times",
     [
       [3, { do: "die where planted" }]
     ],
@@ -83,13 +83,13 @@ export const processes: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "die-after-confirm",
-    "the program dies when RabbitMQ has confirmed and no cursor has moved, three times",
+    "the program dies after RabbitMQ's confirm and before the cursor moves, three times",
     [
       [3, { do: "die where planted" }]
     ],
     { load: short, plant: afterConfirm, expect: dies }
   ),
-  row("processes", "defect", "the frames of one device make its actor fail for 10 s; the others notice nothing", [
+  row("processes", "defect", "the frames of one device make its actor fail for 10 s; the others are not affected", [
     [1, { do: "act where planted", millis: seconds(10) }]
   ], { load: short, plant: defect, settle: "8 minutes", expect: losesSockets })
 ]

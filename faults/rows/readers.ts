@@ -11,7 +11,7 @@ export const readers: ReadonlyArray<Scenario> = [
   row(
     "readers",
     "endpoint-black-hole",
-    "the network swallows what is posted to the endpoint for 15 s, then its answers for 15 s",
+    "the network drops the requests to the endpoint for 15 s, then its answers for 15 s",
     (["upstream", "downstream"] as const).map((direction) => [1, {
       do: "disturb network",
       to: "endpoint",
@@ -21,7 +21,7 @@ export const readers: ReadonlyArray<Scenario> = [
     }]),
     { load: few, inOrder: true }
   ),
-  row("readers", "endpoint-slow", "every answer of the endpoint is 500 ms late for 10 s", [
+  row("readers", "endpoint-slow", "every answer of the endpoint is delayed by 500 ms for 10 s", [
     [1, {
       do: "disturb network",
       to: "endpoint",
@@ -40,16 +40,16 @@ export const readers: ReadonlyArray<Scenario> = [
     ],
     { load: few, settle: "5 minutes" }
   ),
-  row("readers", "consumer-killed", "a consumer is killed five times, in the middle of what it does", [
+  row("readers", "consumer-killed", "a consumer is killed five times while it processes messages", [
     [5, { do: "kill consumer" }]
   ], consumed),
-  row("readers", "consumer-stuck", "a consumer acknowledges nothing, until the broker takes its channel away", [
+  row("readers", "consumer-stuck", "a consumer acknowledges nothing until the broker closes its channel", [
     [1, { do: "freeze consumer", millis: seconds(12), patienceMillis: seconds(4) }]
   ], consumed),
-  row("readers", "consumer-cancelled", "the queue of a consumer is deleted under it, twice", [
+  row("readers", "consumer-cancelled", "the queue of a consumer is deleted while it consumes, twice", [
     [2, { do: "delete consumer's queue" }]
   ], consumed),
-  row("readers", "poison", "ten messages that a consumer cannot read are among the others", [
+  row("readers", "poison", "ten messages that a consumer cannot decode are put into its queue", [
     [1, { do: "poison queue", messages: 10 }]
   ], consumed),
   row("readers", "dead-letters-deleted", "20 messages are rejected while the queue of dead letters does not exist", [

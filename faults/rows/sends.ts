@@ -45,7 +45,7 @@ export const sends: ReadonlyArray<Scenario> = [
   row(
     "sends",
     "sends-stop",
-    "the program is stopped (SIGTERM) four times while the gateway leaves messages without an answer, sent or not",
+    "the program is stopped (SIGTERM) four times while the gateway does not answer, whether it sends messages or not",
     [
       [2, { do: "stop program while it sends", sent: true }],
       [2, { do: "stop program while it sends", sent: false }]
@@ -55,7 +55,7 @@ export const sends: ReadonlyArray<Scenario> = [
   row(
     "sends",
     "sends-reset",
-    "one in five messages is sent and the connection reset; not sent and reset; sent and never answered; answered with 502",
+    "one in five messages is sent and the connection reset; not sent and reset; sent without an answer; sent and answered with 502",
     [
       strike({ when: "after", probability: 0.2 }),
       strike({ when: "before", probability: 0.2 }),

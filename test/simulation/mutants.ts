@@ -89,7 +89,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "cursor-before-taken",
-    title: "the cursor of a subscription passes events that its endpoint has not taken",
+    title: "the cursor of a subscription passes events that its endpoint has not accepted",
     file: "src/actors/delivery/webhooks/DeliveryWindow.ts",
     changes: [[
       "    return this.isEmpty ? this.#through : this.#entries[0]!.event.seq - 1\n",
@@ -113,7 +113,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-not-checked",
-    title: "what an earlier owner of a device decides is committed as well",
+    title: "decisions of an earlier owner of a device are committed as well",
     file: "src/layers/memory/MemoryDatabase.ts",
     changes: [[
       "return fence === null || this.devices.get(fence.deviceId)?.epoch === fence.epoch || this.#isRepeated(group, floor)",
@@ -124,7 +124,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "older-log-unnoticed",
-    title: "readers are not told that an older copy of the database has taken the log's place",
+    title: "readers are not informed that an older copy of the database has replaced the log",
     file: "src/log/LogTail.ts",
     changes: [["    if (lowest >= asked.head && !replaced) {\n", "    if (lowest >= 0 || !replaced) {\n"]],
     condemned: ["lost", "broken", "vanished", "untaken", "unnamed", "stuck"],
