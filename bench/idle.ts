@@ -89,7 +89,7 @@ for (const count of counts) {
   })
   const many = count.toLocaleString("en-US")
   const last = count === counts.at(-1)
-  figures.push(cell(`memory per idle device, ${many}`, "KiB", "perDeviceKiB", last ? 1.75 : null))
+  figures.push(cell(`memory per idle device, ${many}`, "KiB", "perDeviceKiB", last ? 1.5 : null))
   if (last) {
     figures.push(cell(`memory in all, ${many} idle`, "MiB", "totalMiB", null))
     figures.push(cell(`memory per idle device, ${many}, a minute later`, "KiB", "restedKiB", 1.5))
