@@ -1,13 +1,16 @@
 /** Bar charts as SVG, for pages that are read in a light or a dark browser. Widths are in pixels. */
 
+/** Distinguishable with red-green colour blindness (Okabe and Ito). */
+const colours = { "bare floor": "#8a8f98", Columba: "#0072b2", Postgres: "#e69f00", RabbitMQ: "#009e73" } as const
+
 export interface Bar {
-  /** Bars of the same series have the same colour, and the legend names it. */
-  readonly series: string
+  /** What the bar is of: it decides the colour, and the legend names it. */
+  readonly series: keyof typeof colours
   readonly value: number
   readonly text: string
 }
 
-/** Bars that are compared with each other: the longest one has the full width. */
+/** Bars that are compared with each other. */
 export interface BarGroup {
   readonly title: string
   /** Shown at the right, for example the ratio of the bars. */
@@ -25,30 +28,38 @@ const groupGap = 18
 const titleHeight = 20
 const legendHeight = 34
 
-/** Distinguishable with red-green colour blindness (Okabe and Ito). */
-const colours = ["#8a8f98", "#0072b2", "#e69f00", "#009e73"]
-
 const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
 const text = (x: number, y: number, content: string, options = ""): string =>
   `<text x="${x}" y="${y}"${options}>${escape(content)}</text>`
 
-/** `title` is for screen readers. `legend`: what a mark means, if there are any. */
-export const drawChart = (title: string, groups: ReadonlyArray<BarGroup>, markMeans: string | null): string => {
+export interface ChartOptions {
+  /** For screen readers. */
+  readonly title: string
+  /** What a mark means; null without marks. */
+  readonly markMeans: string | null
+  /** Whether the longest bar of each group, or of the whole chart, has the full width. */
+  readonly fullWidth: "group" | "chart"
+}
+
+const findLongest = (groups: ReadonlyArray<BarGroup>): number =>
+  Math.max(...groups.flatMap(({ bars, mark }) => [mark ?? 0, ...bars.map(({ value }) => value)]))
+
+export const drawChart = (groups: ReadonlyArray<BarGroup>, { fullWidth, markMeans, title }: ChartOptions): string => {
   const series = [...new Set(groups.flatMap(({ bars }) => bars.map((bar) => bar.series)))]
-  const colourOf = (name: string): string => colours[series.indexOf(name) % colours.length]!
   const parts: Array<string> = []
   let x = margin
   for (const name of series) {
-    parts.push(`<rect x="${x}" y="14" width="12" height="12" rx="2" fill="${colourOf(name)}"/>`, text(x + 18, 25, name))
+    parts.push(`<rect x="${x}" y="14" width="12" height="12" rx="2" fill="${colours[name]}"/>`, text(x + 18, 25, name))
     x += 40 + name.length * 7
   }
   if (markMeans !== null && groups.some(({ mark }) => mark !== null)) {
     parts.push(`<line x1="${x + 4}" y1="12" x2="${x + 4}" y2="28" class="mark"/>`, text(x + 14, 25, markMeans))
   }
   let y = legendHeight + groupGap
-  for (const { bars, mark, note, title: heading } of groups) {
-    const longest = Math.max(...bars.map(({ value }) => value), mark ?? 0)
+  for (const group of groups) {
+    const { bars, mark, note, title: heading } = group
+    const longest = findLongest(fullWidth === "group" ? [group] : groups)
     const scale = (value: number): number => longest === 0 ? 0 : Math.round(value / longest * barsWidth)
     parts.push(text(margin, y, heading), text(width - margin, y, note, ` text-anchor="end" class="note"`))
     const top = y + 7
@@ -56,7 +67,7 @@ export const drawChart = (title: string, groups: ReadonlyArray<BarGroup>, markMe
       const barTop = top + index * (barHeight + 2)
       const length = Math.max(1, scale(value))
       parts.push(
-        `<rect x="${margin}" y="${barTop}" width="${length}" height="${barHeight}" rx="2" fill="${colourOf(name)}"/>`,
+        `<rect x="${margin}" y="${barTop}" width="${length}" height="${barHeight}" rx="2" fill="${colours[name]}"/>`,
         text(margin + Math.max(length, mark === null ? 0 : scale(mark)) + 8, barTop + 12.5, label, ` class="value"`)
       )
     }

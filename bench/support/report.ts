@@ -138,7 +138,6 @@ export const formatFleets = ({ fleets }: Pick<Fleets, "fleets">): string => {
 /** One chart per benchmark: every figure beside its floor, with its target. */
 export const drawFigures = ({ benchmark, figures }: Result): string =>
   drawChart(
-    `${benchmark}: Columba beside the bare floor`,
     figures.map((figure) => ({
       title: figure.name,
       note: `${computeRatio(figure).toFixed(2)}×`,
@@ -148,13 +147,12 @@ export const drawFigures = ({ benchmark, figures }: Result): string =>
       ],
       mark: figure.target === null ? null : findLimit(figure, figure.target)
     })),
-    "target"
+    { title: `${benchmark}: Columba beside the bare floor`, markMeans: "target", fullWidth: "group" }
   )
 
 /** CPU with traffic, and memory, of each size of fleet. */
 export const drawFleets = ({ fleets }: Pick<Fleets, "fleets">): string =>
   drawChart(
-    "CPU of fleets with traffic",
     fleets.map(({ busy, devices, restedMegabytes }) => ({
       title: `${numberText(devices)} numbers, ${numberText(busy.eventsPerSecond)} events per second`,
       note: `${numberText(Math.round(restedMegabytes))} MB`,
@@ -163,7 +161,7 @@ export const drawFleets = ({ fleets }: Pick<Fleets, "fleets">): string =>
       ),
       mark: null
     })),
-    null
+    { title: "CPU of fleets with traffic", markMeans: null, fullWidth: "chart" }
   )
 
 const headings = ["figure", "bare floor", "Columba", "ratio", "target", ""]
