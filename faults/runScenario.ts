@@ -2,7 +2,7 @@
  * Runs one row: load, faults at seeded moments of it, then quiet. While faults strike only safety counts; once all are
  * healed the program must deliver everything by itself within a bound. Then the ledgers are compared.
  */
-import { copyFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Fiber } from "effect"
 import type { Scope } from "effect"
@@ -178,6 +178,7 @@ export const runScenario = Effect.fnUntraced(function*(
     const kept = { ...ledgers, upstreamOf: [...ledgers.upstreamOf] }
     const base = join(ledgersTo, `${scenario.name}-${seed}`)
     yield* Effect.sync(() => {
+      mkdirSync(ledgersTo, { recursive: true })
       writeFileSync(`${base}.json`, JSON.stringify(kept))
       const logs = on.cluster?.nodes.map(({ logFile }) => logFile) ?? [on.columba.logFile]
       for (const [index, log] of logs.entries()) {
