@@ -25,7 +25,7 @@ export interface GapState {
   readonly reception: "never" | "receiving" | "lost"
   /** Since when reception is proven over its own session; null otherwise. */
   readonly receivingSince: number | null
-  /** Not closed yet, oldest first. */
+  /** Not closed yet. The lasting one, if any, is the last. */
   readonly gaps: ReadonlyArray<TrackedGap>
 }
 

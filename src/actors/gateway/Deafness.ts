@@ -53,10 +53,10 @@ export interface Deafness {
    */
   readonly judge: (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number) => void
   /**
-   * Called after a look at a device whose reception is in doubt: a missing message proves deafness again, none missing ends
-   * the doubt.
+   * Called after a reading of a device whose reception is in doubt: one without a missing message ends the doubt. A missing
+   * message that a look found proves deafness again; one that a longer reading found may be from before the doubt.
    */
-  readonly judgeLook: (cell: DeviceCell, read: Reading.Reading) => void
+  readonly judgeDoubted: (cell: DeviceCell, read: Reading.Reading) => void
   /**
    * Intervals in which the device was deaf although reception seemed proven, and that no gap covers: messages in them were
    * new to the log, in this reading or in one that an earlier process did not finish. (WhatsApp may also have delivered
@@ -161,9 +161,12 @@ export const make = (
       prove(cell, evidence)
     },
 
-    judgeLook: (cell, { fresh, young }) => {
-      if (fresh > 0) prove(cell, `the gateway's history has ${fresh} event(s) that the session did not deliver`)
-      else if (!young) push(cell, endDoubt(cell))
+    judgeDoubted: (cell, { fresh, kind, young }) => {
+      if (fresh === 0) {
+        if (!young) push(cell, endDoubt(cell))
+      } else if (kind === "look") {
+        prove(cell, `the gateway's history has ${fresh} event(s) that the session did not deliver`)
+      }
     },
 
     findHindsight: Effect.fnUntraced(function*(cell, { odd }) {

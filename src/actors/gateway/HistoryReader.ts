@@ -109,12 +109,12 @@ export const make = Effect.fnUntraced(function*(
   ): Effect.Effect<unknown, Fenced | GroupTooLarge> =>
     Effect.suspend(() => {
       const { reception } = cell
-      const [first] = reception.gaps.gaps
+      const oldest = Reading.findOldest(reception.gaps)
       let { gaps: state } = reception
       const orders: Array<GapOrder> = []
       for (const [index, interval] of hindsight.entries()) {
         const id = makeGapId(clock.currentTimeMillisUnsafe())
-        const isEarlier = first !== undefined && interval.from < first.openedAt
+        const isEarlier = oldest !== undefined && interval.from < oldest.openedAt
         if (index === 0 && read !== null && isEarlier) Reading.assignEarly(read, id)
         const missed = track(state, { _tag: "Missed", ...interval, cause: "deaf", detail: hindsightDetail, id })
         state = missed.state
@@ -151,7 +151,7 @@ export const make = Effect.fnUntraced(function*(
     if (read.kind === "look") {
       reception.lookedAt = cell.host.now()
       if (read.fresh === 0 && !read.young) reception.looks++
-      if (reception.doubted) deafness.judgeLook(cell, read)
+      if (reception.doubted) deafness.judgeDoubted(cell, read)
       if (read.odd.length > 0) nameMissed(cell, yield* deafness.findHindsight(cell, read))
       return
     }
@@ -161,6 +161,8 @@ export const make = Effect.fnUntraced(function*(
     if (read.kind === "sweep") reception.sweptAt = read.through
     reception.lookedAt = cell.host.now()
     yield* close(cell, read, read.through, hindsight)
+    // Readings that are due more often than looks leave no time for looks.
+    if (reception.doubted) deafness.judgeDoubted(cell, read)
   })
 
   /** A message that came by webhook proves nothing about earlier ones: each comes separately, in any order, or never. */

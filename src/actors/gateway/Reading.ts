@@ -40,7 +40,7 @@ export interface Reading {
    * clocks may differ, or the session that ended the gap was deaf: in neither case is that time proven.
    */
   readonly ends: Map<GapId, number>
-  /** Rows that are older than every gap, by the gap that was first at that time: they were counted for that gap. */
+  /** Rows that are older than every gap, by the gap that was oldest at that time: they were counted for that gap. */
   readonly early: Map<GapId, number>
   /** Whether rows were left out because they are probably on their way. */
   young: boolean
@@ -85,7 +85,7 @@ export interface Begin {
 
 export const begin = (begin: Begin): Reading => {
   const { floor, gaps, kind, now, watermark } = begin
-  const oldestGap = gaps.gaps.reduce((oldest, { openedAt }) => Math.min(oldest, openedAt), Number.POSITIVE_INFINITY)
+  const oldestGap = findOldest(gaps)?.openedAt ?? Number.POSITIVE_INFINITY
   const lastEnd = gaps.gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? 0), 0)
   // A clock that was set back leaves a watermark in the future; a gap may be older than the watermark.
   const known = Math.min(
@@ -141,15 +141,22 @@ export const isExpectedLive = (
 
 export const isExpectedChat = (chat: string): boolean => /@(s\.whatsapp\.net|lid|g\.us)$/.test(chat)
 
+/** The gap that was opened first. It is not always the first of the list: a missed one is put before the lasting one. */
+export const findOldest = ({ gaps }: GapState): TrackedGap | undefined =>
+  gaps.reduce<TrackedGap | undefined>(
+    (oldest, gap) => oldest === undefined || gap.openedAt < oldest.openedAt ? gap : oldest,
+    undefined
+  )
+
 /** Counts a row that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
 export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew: number): boolean => {
   reading.fresh++
   const at = Date.parse(draft.occurredAt)
-  const first = gaps.gaps[0]
-  if (first !== undefined) {
-    const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
+  const oldest = findOldest(gaps)
+  if (oldest !== undefined) {
+    const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? oldest
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
-    if (at < first.openedAt) reading.early.set(first.id, (reading.early.get(first.id) ?? 0) + 1)
+    if (at < oldest.openedAt) reading.early.set(oldest.id, (reading.early.get(oldest.id) ?? 0) + 1)
     if (of.endedAt !== null && at > of.endedAt && at <= of.endedAt + skew && isExpectedLive(draft)) {
       const known = reading.ends.get(of.id) ?? of.endedAt
       reading.ends.set(of.id, Math.max(known, Math.min(reading.through, at + transitMax)))

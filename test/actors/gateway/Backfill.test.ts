@@ -375,6 +375,17 @@ describe("a device that is deaf", () => {
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [["deaf", "closed"]])
     }).pipe(Effect.provide(storage)))
 
+  it.effect("is no longer deaf once a reading finds no undelivered event, if readings leave no time for looks", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const never = Duration.days(1)
+      yield* live(gateway, { lookMin: never, lookMax: never, historyInterval: Duration.minutes(10) })
+      yield* chatter(gateway, history, 20, null)
+      yield* chatter(gateway, history, 3, "all")
+      yield* pass("2 hours", "10 seconds")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [["deaf", "closed"]])
+    }).pipe(Effect.provide(storage)))
+
   it.effect("is not considered deaf if messages only take some seconds longer than the history", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("5 seconds")

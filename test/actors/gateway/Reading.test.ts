@@ -83,4 +83,22 @@ describe("a reading for a gap", () => {
     assignEarly(reading, found!)
     assert.deepStrictEqual([lasting, other, found].map((id) => reading.recovered.get(id!)), [0, 1, 3])
   })
+
+  it("counts no row twice if a missed gap is listed before the lasting one, which began earlier", () => {
+    const [lasting, missed, found] = ["LASTING", "MISSED", "FOUND"].map((name) => `gap_${name}` as GapId)
+    const reading = read({ hasAcks: false })
+    const row = (at: number) => messageDraft({ device: freshDevice(), occurredAt: new Date(at).toISOString() })
+    const gaps: GapState = {
+      reception: "lost",
+      receivingSince: null,
+      gaps: [
+        { ...gap, id: missed!, openedAt: now - minutes(4), endedAt: now - minutes(3) },
+        { ...gap, id: lasting!, openedAt: now - minutes(10), endedAt: null }
+      ]
+    }
+    for (const at of [now - minutes(12), now - minutes(9), now - minutes(8)]) count(reading, gaps, row(at), 0)
+    assignEarly(reading, found!)
+    const recovered = [missed, lasting, found].map((id) => reading.recovered.get(id!) ?? 0)
+    assert.deepStrictEqual(recovered, [0, 2, 1])
+  })
 })
