@@ -30,8 +30,13 @@ const quickSeeds = 40
  * - 3948: the same, because it used events that it read afterwards as a proof of reception before.
  * - 20021: a read of the history counted as a proof that no reaction was missing.
  * - 20037: a read that failed after some pages forgot that it had found a device deaf.
+ * - 23006: the time at which a device came online was recorded a minute later, and counted as the proof of its reception.
+ * - 23117: a device that was deaf on two nodes in turn had a gap since the second one.
  */
-const chosen = ["1", "10", "3", "222", "516", "554", "620", "3948", "20021", "20037"]
+const chosen = [
+  ...["1", "10", "3", "222", "516", "554", "620", "3948", "20021", "20037"].map((seed) => ({ seed, hours })),
+  ...["23006", "23117"].map((seed) => ({ seed, hours: 4 }))
+]
 
 const show = async (seed: string, hours: number) => {
   const outcome = await simulate(seed, { hours })
@@ -41,7 +46,7 @@ const show = async (seed: string, hours: number) => {
 }
 
 describe("a simulated world", () => {
-  for (const seed of chosen) {
+  for (const { hours, seed } of chosen) {
     it(`keeps every promise (seed ${seed}, ${hours} hours)`, async () => {
       const { judgement, lives } = await show(seed, hours)
       assert.isAbove(judgement.counts["emitted"]!, 0)

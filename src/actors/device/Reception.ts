@@ -44,6 +44,8 @@ export class Reception {
    * an unsettled hand-over.
    */
   handOver: number | null = null
+  /** It was taken over with the session of another node, so it is older than our own session. Until it is lost. */
+  inherited = false
 
   /** Since when it is unknown whether the gateway posts the device's events to us, while `postedAt` is not set. */
   unpostedSince: number | null = null

@@ -40,6 +40,7 @@ const none: GapRecords = { drafts: [], effects: [] }
 export const change = (cell: DeviceCell, input: GapInput): GapRecords => {
   const { orders, state } = track(cell.reception.gaps, input)
   cell.reception.gaps = state
+  if (state.reception !== "receiving") cell.reception.inherited = false
   return orders.length === 0 ? none : gapRecords(cell, orders)
 }
 

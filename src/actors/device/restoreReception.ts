@@ -78,7 +78,8 @@ export const resume = (
     detail: "the process that ran it ended unexpectedly"
   })
   reception.gaps = state
-  if (state.reception === "receiving") reception.handOver = recorded.handOver
+  reception.inherited = state.reception === "receiving"
+  if (reception.inherited) reception.handOver = recorded.handOver
   const lasting = state.gaps.at(-1)
   const lostSince = lasting?.endedAt === null ? lasting.openedAt : reception.handOver
   // The previous process had asked the gateway by then, as far as is known.

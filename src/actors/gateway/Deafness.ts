@@ -93,6 +93,22 @@ export const make = (
       Effect.orElseSucceed((): ReadonlyArray<Came> => [])
     )
 
+  /** The recorded gaps of the device, the newest ones. */
+  const readGaps = (cell: DeviceCell) =>
+    ledger.page({ device: cell.device.id, limit: gapsMax }).pipe(
+      Effect.map(({ items }) =>
+        items.map((gap) => ({ openedAt: readTime(gap.openedAt), endedAt: readEnd(gap.endedAt) }))
+      ),
+      Effect.orElseSucceed(() => [])
+    )
+
+  /** The end of the device's last gap: reception that was taken over from another node began then. */
+  const readBeginning = (cell: DeviceCell) =>
+    Effect.map(
+      readGaps(cell),
+      (gaps) => gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? latest), cell.reception.floor)
+    )
+
   /**
    * Reception of the device is no longer proven: its gap is recorded before the verdict, so that it exists even if the
    * process is killed meanwhile.
@@ -107,7 +123,8 @@ export const make = (
     const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
     const last = findLast((yield* readLive(cell)).map(({ notBefore }) => notBefore), oldest)
     const detail = "messages of that time were in the gateway's history and had not come"
-    const from = Math.max(reception.floor, Math.max(last ?? since, since) - transitMax)
+    const begun = reception.inherited ? yield* readBeginning(cell) : since
+    const from = Math.max(reception.floor, Math.max(last ?? begun, begun) - transitMax)
     if (reception.gaps.receivingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
     // Reception was lost during the read, and the gap of that loss may begin too late.
     const id = makeGapId(cell.host.clock.currentTimeMillisUnsafe())
@@ -173,18 +190,13 @@ export const make = (
       const { device, reception } = cell
       if (odd.length === 0 && !reception.unchecked) return []
       const events = yield* log.latest({ device: device.id, limit: latestMax }).pipe(Effect.orElseSucceed(() => []))
-      const written = yield* ledger.page({ device: device.id, limit: gapsMax }).pipe(
-        Effect.map(({ items }) =>
-          items.map((gap) => ({ openedAt: readTime(gap.openedAt), endedAt: readEnd(gap.endedAt) }))
-        ),
-        Effect.orElseSucceed(() => [])
-      )
+      const written = yield* readGaps(cell)
       const live = listLive(events)
       const unclosed = reception.gaps.gaps
       const gaps = [...written, ...unclosed]
       const proofs = [
         ...live.map(({ notBefore }) => notBefore),
-        ...listOnline(events),
+        ...listBeginnings(events),
         ...gaps.flatMap(({ endedAt }) => endedAt ?? [])
       ]
       // A reading proves messages, but no reactions and edits. It counts only if the events before are deleted by now, or lie
@@ -236,11 +248,24 @@ const findLast = (times: ReadonlyArray<number>, at: number): number | undefined 
   return before.length === 0 ? undefined : before.reduce((latest, time) => Math.max(latest, time))
 }
 
-/** The times at which the device came online. */
-const listOnline = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
-  events.filter(({ data, kind }) =>
-    kind === "device.state" && (JSON.parse(data) as DeviceStateData).state._tag === "Online"
-  ).map(({ recordedAt }) => readTime(recordedAt))
+/**
+ * The times at which the device came online first, or first after it was deactivated. Any later time online ends a gap, which
+ * has the time of the proof instead of the record, or continues the reception of another node, which proves nothing. The
+ * newest event is the first one.
+ */
+const listBeginnings = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> => {
+  const found: Array<number> = []
+  let begins = events.length < latestMax
+  for (const { data, kind, occurredAt, recordedAt } of events.toReversed()) {
+    if (kind !== "device.state") continue
+    const { rule, state } = JSON.parse(data) as DeviceStateData
+    if (rule === "deactivated") begins = true
+    if (state._tag !== "Online") continue
+    if (begins) found.push(Math.min(readTime(recordedAt), readTime(occurredAt)))
+    begins = false
+  }
+  return found
+}
 
 /** The times of other accounts' messages that came from a history. */
 const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
