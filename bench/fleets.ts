@@ -33,6 +33,7 @@ const restSeconds = quick ? 0 : 70
 const patience = "10 minutes"
 
 requireSockets(sizes.at(-1)! + 500)
+if (!isProgramCurrent()) await buildProgram()
 await using servers = await startServers({ broker: true })
 
 const query = async (url: string, statement: string): Promise<number> => {
@@ -116,4 +117,3 @@ reportFleets({
     } events per day and number`,
   fleets
 })
-process.exit(0)
