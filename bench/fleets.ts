@@ -26,6 +26,10 @@ const eventsPerDay = 2_500
 /** Idle, with traffic. */
 const windowSeconds = quick ? 2 : 30
 
+/** More events per second than the machine can take, for this many seconds. */
+const offeredPerSecond = 20_000
+const offeredSeconds = quick ? 1 : 10
+
 /** Memory is returned to the machine within a minute after all devices have connected. */
 const restSeconds = quick ? 0 : 70
 
@@ -82,29 +86,37 @@ const measure = Effect.fnUntraced(function*(devices: number) {
     (overview) => overview.head
   )
   const size = Effect.promise(() => query(databaseUrl, "select pg_database_size(current_database()) as value"))
-  const watch = Effect.fnUntraced(function*(rate: number) {
-    progress(`${devices} numbers: ${rate.toFixed(0)} events per second for ${windowSeconds} s`)
+  const confirmed = until(
+    "the broker has confirmed all events",
+    Effect.map(columba.metric(`columba_sink_lag_events{sink="rabbitmq"}`), (lag) => lag === 0),
+    patience
+  )
+  const watch = Effect.fnUntraced(function*(rate: number, seconds: number) {
+    progress(`${devices} numbers: ${rate.toFixed(0)} events per second for ${seconds} s`)
     if (rate > 0) core.emit({ rate })
     const processes = [[pid], servers.postgresProcesses(), servers.brokerProcesses()]
     const before = { head: yield* head, bytes: yield* size, cpu: processes.map(cpuMicros) }
     const begin = performance.now()
-    yield* Effect.sleep(`${windowSeconds} seconds`)
+    yield* Effect.sleep(`${seconds} seconds`)
+    core.emitter.stop()
+    yield* confirmed
     const percent = (micros: number) => micros / 10 / (performance.now() - begin)
     const [program, postgres, broker] = processes.map((pids, index) => percent(cpuMicros(pids) - before.cpu[index]!))
-    core.emitter.stop()
+    const elapsed = (performance.now() - begin) / 1000
     const events = (yield* head) - before.head
     return {
-      eventsPerSecond: events / windowSeconds,
+      eventsPerSecond: events / elapsed,
       program: program!,
       postgres: postgres!,
       broker: broker!,
       bytesPerEvent: ((yield* size) - before.bytes) / events
     }
   })
-  const idle = yield* watch(0)
-  const busy = yield* watch(devices * eventsPerDay / 86_400)
+  const idle = yield* watch(0, windowSeconds)
+  const busy = yield* watch(devices * eventsPerDay / 86_400, windowSeconds)
   const trafficMegabytes = yield* columba.residentMegabytes
-  return { devices, startSeconds, memoryMegabytes, restedMegabytes, trafficMegabytes, idle, busy } satisfies Fleet
+  const most = yield* watch(offeredPerSecond, offeredSeconds)
+  return { devices, startSeconds, memoryMegabytes, restedMegabytes, trafficMegabytes, idle, busy, most } satisfies Fleet
 })
 
 const fleets: Array<Fleet> = []

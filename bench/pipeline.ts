@@ -45,9 +45,12 @@ const measure = async (
     total += events
     const startedAt = performance.now()
     await Promise.all([send(), subject.ask("awaitPublished", total)])
-    cell[`${name}.eventsPerSecond`] = events / (performance.now() - startedAt) * 1000
+    const micros = (performance.now() - startedAt) * 1000
+    cell[`${name}.eventsPerSecond`] = events / micros * 1e6
     for (const [part, used] of before) {
-      cell[`${name}.${part}CpuMicros`] = (cpuMicros(parts[part as keyof typeof parts]) - used) / events
+      const spent = cpuMicros(parts[part as keyof typeof parts]) - used
+      cell[`${name}.${part}CpuMicros`] = spent / events
+      cell[`${name}.${part}Cores`] = spent / micros
     }
   }
 
@@ -108,6 +111,9 @@ report({
   figures: [
     figure("events, frame to confirm, as fast as it goes", "/s", "burst.eventsPerSecond", { atLeast: 1 }),
     figure("CPU of the process per event, same", "µs", "burst.runtimeCpuMicros", { atMost: 1.1 }),
+    figure("used by the process, same", "cores", "burst.runtimeCores", null),
+    figure("used by Postgres, same", "cores", "burst.postgresCores", null),
+    figure("used by RabbitMQ, same", "cores", "burst.brokerCores", null),
     figure("longest block of the event loop, same", "ms", "burst.longestBlock", { valueAtMost: 50 }),
     ...rates.flatMap((rate) => {
       const latency = (atMost: number) => rate === 1_000 ? { atMost } : null

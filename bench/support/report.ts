@@ -93,6 +93,8 @@ export interface Fleet {
   readonly trafficMegabytes: number
   readonly idle: Traffic
   readonly busy: Traffic
+  /** With more events than the machine can take. */
+  readonly most: Traffic
 }
 
 interface Fleets {
@@ -131,7 +133,12 @@ export const formatFleets = ({ fleets }: Pick<Fleets, "fleets">): string => {
     row("CPU of the program, idle", ({ idle }) => percent(idle.program)),
     row("CPU of the program, with traffic", ({ busy }) => percent(busy.program)),
     row("CPU of Postgres, with traffic", ({ busy }) => percent(busy.postgres)),
-    row("CPU of RabbitMQ, with traffic", ({ busy }) => percent(busy.broker))
+    row("CPU of RabbitMQ, with traffic", ({ busy }) => percent(busy.broker)),
+    row("events per second at most, confirmed by RabbitMQ", ({ most }) => numberText(most.eventsPerSecond)),
+    row(
+      "CPU then: program, Postgres, RabbitMQ",
+      ({ most }) => [most.program, most.postgres, most.broker].map(percent).join(", ")
+    )
   ].join("\n")
 }
 
