@@ -5,7 +5,6 @@
  * simulated gateway is in this process and is not counted. Every number has 1,000 messages a day, which are `eventsPerDay` events.
  */
 import { Effect } from "effect"
-import pg from "pg"
 import { buildProgram, isProgramCurrent } from "../scripts/build.ts"
 import { start as startSimulator } from "../src/simulator/SimulatedGateway.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
@@ -39,14 +38,6 @@ const patience = "10 minutes"
 requireSockets(sizes.at(-1)! + 500)
 if (!isProgramCurrent()) await buildProgram()
 await using servers = await startServers({ broker: true })
-
-const query = async (url: string, statement: string): Promise<number> => {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  const { rows } = await client.query<{ readonly value: string }>(statement)
-  await client.end()
-  return Number(rows[0]!.value)
-}
 
 const measure = Effect.fnUntraced(function*(devices: number) {
   const databaseUrl = yield* Effect.promise(servers.freshDatabase)
@@ -85,7 +76,6 @@ const measure = Effect.fnUntraced(function*(devices: number) {
     columba.get<{ readonly head: number }>("/api/v1/server/overview"),
     (overview) => overview.head
   )
-  const size = Effect.promise(() => query(databaseUrl, "select pg_database_size(current_database()) as value"))
   const confirmed = until(
     "the broker has confirmed all events",
     Effect.map(columba.metric(`columba_sink_lag_events{sink="rabbitmq"}`), (lag) => lag === 0),
@@ -95,7 +85,7 @@ const measure = Effect.fnUntraced(function*(devices: number) {
     progress(`${devices} numbers: ${rate.toFixed(0)} events per second for ${seconds} s`)
     if (rate > 0) core.emit({ rate })
     const processes = [[pid], servers.postgresProcesses(), servers.brokerProcesses()]
-    const before = { head: yield* head, bytes: yield* size, cpu: processes.map(cpuMicros) }
+    const before = { head: yield* head, cpu: processes.map(cpuMicros) }
     const begin = performance.now()
     yield* Effect.sleep(`${seconds} seconds`)
     core.emitter.stop()
@@ -108,8 +98,7 @@ const measure = Effect.fnUntraced(function*(devices: number) {
       eventsPerSecond: events / elapsed,
       program: program!,
       postgres: postgres!,
-      broker: broker!,
-      bytesPerEvent: ((yield* size) - before.bytes) / events
+      broker: broker!
     }
   })
   const idle = yield* watch(0, windowSeconds)

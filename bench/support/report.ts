@@ -78,8 +78,6 @@ interface Traffic {
   readonly program: number
   readonly postgres: number
   readonly broker: number
-  /** Growth of the database; without a meaning if there were next to no events. */
-  readonly bytesPerEvent: number
 }
 
 /** What a fleet of this size needs. */

@@ -102,11 +102,12 @@ export const make = (
       Effect.orElseSucceed(() => [])
     )
 
-  /** The end of the device's last gap: reception that was taken over from another node began then. */
-  const readBeginning = (cell: DeviceCell) =>
+  /** The end of the device's last gap before its own session: reception that was taken over from another node began then. */
+  const readBeginning = (cell: DeviceCell, since: number) =>
     Effect.map(
       readGaps(cell),
-      (gaps) => gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? latest), cell.reception.floor)
+      (gaps) =>
+        Math.max(cell.reception.floor, ...gaps.flatMap(({ endedAt }) => endedAt ?? []).filter((at) => at <= since))
     )
 
   /**
@@ -123,7 +124,7 @@ export const make = (
     const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
     const last = findLast((yield* readLive(cell)).map(({ notBefore }) => notBefore), oldest)
     const detail = "messages of that time were in the gateway's history and had not come"
-    const begun = reception.inherited ? yield* readBeginning(cell) : since
+    const begun = reception.inherited ? yield* readBeginning(cell, since) : since
     const from = Math.max(reception.floor, Math.max(last ?? begun, begun) - transitMax)
     if (reception.gaps.receivingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
     // Reception was lost during the read, and the gap of that loss may begin too late.
