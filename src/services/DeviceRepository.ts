@@ -29,8 +29,13 @@ export interface DeviceClaim {
    */
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp
-  /** Number of consecutive processes that ended while they ran the device, without recording that they stop it. */
+  /**
+   * Number of consecutive processes that ended while they ran the device, without recording that they stop it; 16 at most.
+   * A process that is alive after it has lost the device does not count.
+   */
   readonly deaths: number
+  /** How many of these processes had the device on trial. */
+  readonly trials: number
   /**
    * The number of devices that the last of these processes had on trial, if this device was among them; otherwise
    * null.

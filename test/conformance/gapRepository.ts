@@ -268,6 +268,42 @@ export const gapRepositoryConformance = (
         assert(taken.claimedAt <= now && newest !== null && newest >= back)
       }))
 
+    it.effect("does not count the end of a process that is alive after it has lost the device", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const gaps = yield* GapRepository
+        const log = yield* EventLog
+        const id = freshDevice()
+        yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+        const process = (n: number) => `${id} process ${n}`
+        let claimed = ""
+        const claim = (n: number) =>
+          Effect.map(devices.claim(process(n), [id]), (claims) => {
+            const { claimedAt, deaths, trials, triedWith } = claims.get(id)!
+            claimed = claimedAt
+            return [deaths, trials, triedWith]
+          })
+        const beat = (n: number) =>
+          Effect.gen(function*() {
+            const { aliveAt, now } = yield* Effect.repeat(gaps.heartbeat(process(n)), {
+              until: ({ now }) => now > claimed
+            })
+            yield* log.append([], { effects: [{ _tag: "Alive", owner: process(n), at: now, after: aliveAt }] })
+          })
+        yield* claim(1)
+        yield* log.append([stateDraft(id, "LoggedOut")])
+        yield* beat(1)
+        assert.deepStrictEqual(yield* claim(2), [1, 0, null], "its last sign is of before")
+        yield* devices.beginTrial(process(2), [id])
+        assert.deepStrictEqual(yield* claim(3), [2, 1, 1])
+        yield* beat(1)
+        assert.deepStrictEqual(yield* claim(3), [1, 1, null])
+        assert.deepStrictEqual(yield* claim(4), [2, 1, null])
+        yield* beat(2)
+        yield* beat(3)
+        assert.deepStrictEqual(yield* claim(5), [1, 0, null], "only process 4 has ended")
+      }))
+
     it.effect("counts an owner only after it has recorded a state, since its process may die right after a claim", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

@@ -58,26 +58,39 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const claim = (n: number) =>
           Effect.map(
             devices.claim(`${ids[0]} process ${n}`, ids),
-            (claims) => ids.map((id) => [claims.get(id)?.deaths, claims.get(id)?.triedWith])
+            (claims) =>
+              ids.map((id) => {
+                const { deaths, trials, triedWith } = claims.get(id)!
+                return [deaths, trials, triedWith]
+              })
           )
         const records = (tag: "LoggedOut" | "Inactive") => log.append(ids.map((id) => stateDraft(id, tag)))
-        const none = [[0, null], [0, null], [0, null]]
+        const all = (...counts: [number, number, number | null]) => ids.map(() => counts)
+        const none = all(0, 0, null)
         assert.deepStrictEqual(yield* claim(1), none)
         yield* records("LoggedOut")
         assert.deepStrictEqual(yield* claim(1), none, "the same process")
         yield* records("LoggedOut")
-        assert.deepStrictEqual(yield* claim(2), [[1, null], [1, null], [1, null]])
+        assert.deepStrictEqual(yield* claim(2), all(1, 0, null))
         // It ends before it has recorded anything.
-        assert.deepStrictEqual(yield* claim(3), [[2, null], [2, null], [2, null]])
+        assert.deepStrictEqual(yield* claim(3), all(2, 0, null))
         yield* devices.forgetDeaths(`${ids[0]} process 2`, [ids[2]])
         yield* devices.forgetDeaths(`${ids[0]} process 3`, [ids[0]])
         yield* devices.beginTrial(`${ids[0]} process 3`, [ids[0], ids[1]])
         yield* devices.beginTrial(`${ids[0]} process 3`, [ids[1]])
         yield* devices.endTrial(`${ids[0]} process 3`, [ids[0]])
         // The others are not the cause.
-        assert.deepStrictEqual(yield* claim(4), [[0, null], [3, 1], [0, null]])
+        assert.deepStrictEqual(yield* claim(4), [[0, 0, null], [3, 1, 1], [0, 0, null]])
         yield* records("Inactive")
         assert.deepStrictEqual(yield* claim(5), none, "it stopped them in order")
+        yield* records("LoggedOut")
+        yield* devices.beginTrial(`${ids[0]} process 5`, ids.slice(0, 2))
+        assert.deepStrictEqual(yield* claim(6), [[1, 1, 2], [1, 1, 2], [0, 0, null]])
+        yield* devices.beginTrial(`${ids[0]} process 6`, [ids[0]])
+        assert.deepStrictEqual(yield* claim(7), [[2, 2, 1], [0, 0, null], [0, 0, null]])
+        assert.deepStrictEqual(yield* claim(7), [[2, 2, null], [0, 0, null], [0, 0, null]], "the same process")
+        for (let n = 8; n < 32; n++) yield* claim(n)
+        assert.deepStrictEqual(yield* claim(32), all(16, 0, null), "at most")
       }))
 
     it.effect("returns for a moving device the claim under which it is online, and the claim to which it was handed over", () =>

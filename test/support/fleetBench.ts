@@ -123,7 +123,7 @@ export class BenchTables {
       this.epochs.set(id, epoch)
       this.owners.set(id, owner)
       this.claimed.set(id, `claim ${++this.claims}`)
-      return [id, { epoch, aliveUntil: null, claimedAt: start, deaths: 0, triedWith: null }]
+      return [id, { epoch, aliveUntil: null, claimedAt: start, deaths: 0, trials: 0, triedWith: null }]
     }))
   }
 

@@ -5,7 +5,8 @@
  * Claims count the processes in a row that have ended while they ran a device. Devices with several such deaths are
  * suspects. They are started in small groups, one after another, and the group on trial is recorded in the database before
  * it starts. If the process dies then, the next owners know that one of this group caused it, and make the groups smaller.
- * A device that was on trial alone is the cause, and is quarantined.
+ * A device that was on trial in two such deaths, and alone in the last one, is the cause, and is quarantined. A single death
+ * during a trial may have another reason.
  *
  * Only in a cluster: otherwise, a single process that is killed manually a few times would delay its whole fleet.
  */
@@ -89,8 +90,8 @@ export const make = Effect.fnUntraced(function*(
   })))
 
   return {
-    judge: (id, { deaths, triedWith }) => {
-      if (triedWith === 1) return "quarantine"
+    judge: (id, { deaths, trials, triedWith }) => {
+      if (triedWith === 1 && trials > 1) return "quarantine"
       if (deaths === 0) return "run"
       if (deaths < suspectAfter || onTrial.has(id)) {
         unsettled.add(id)

@@ -24,6 +24,14 @@ import type { MemoryScheduleKeys, MemorySchedules } from "./memorySchedules.ts"
 import { eraseSends, nameAck } from "./memorySends.ts"
 import type { MemorySend } from "./memorySends.ts"
 
+interface DeathRow {
+  readonly owner: string
+  /** When another process claimed the device. */
+  readonly claimedAt: string
+  /** As `DeviceClaim.triedWith`. */
+  readonly trial: number | null
+}
+
 export interface DeviceRow {
   /** 1, 2, 3 … in order of creation. */
   readonly ordinal: number
@@ -34,8 +42,8 @@ export interface DeviceRow {
   readonly owner: string | null
   /** Set by the last claim, until the new owner has recorded a state. */
   readonly aliveUntil: string | null
-  /** Number of consecutive processes that died while running it. */
-  readonly deaths: number
+  /** The consecutive processes that died while running it. */
+  readonly deaths: ReadonlyArray<DeathRow>
   /** As `HandOver.confirmed`. */
   readonly handedOverTo: number | null
   readonly reconnectRequests: number

@@ -15,7 +15,7 @@ import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim, HandOver } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
-import type { DeviceRow } from "./MemoryDatabase.ts"
+import type { DeviceRow, MemoryTables } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
 import type { MemorySend } from "./memorySends.ts"
 import { viewMessage } from "../../log/messageView.ts"
@@ -67,7 +67,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             epoch: 0,
             owner: null,
             aliveUntil: null,
-            deaths: 0,
+            deaths: [],
             claim: randomUUID(),
             handedOverTo: null,
             reconnectRequests: 0,
@@ -117,13 +117,16 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             const epoch = row.epoch + 1
             const aliveUntil = row.aliveUntil ??
               (row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null)
-            const { deaths, triedWith } = countDeaths(
-              row,
-              owner,
-              row.owner === null ? undefined : tables.trials.get(row.owner)
-            )
+            const { deaths, triedWith } = findDeaths(tables, row, owner, claimedAt)
             tables.devices.set(id, { ...row, owner, epoch, claim: randomUUID(), aliveUntil, deaths })
-            claims.set(id, { epoch, aliveUntil, claimedAt, deaths, triedWith })
+            claims.set(id, {
+              epoch,
+              aliveUntil,
+              claimedAt,
+              deaths: deaths.length,
+              trials: deaths.filter(({ trial }) => trial !== null).length,
+              triedWith
+            })
           }
           return claims
         }),
@@ -141,7 +144,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         Effect.sync(() => {
           for (const id of ids) {
             const row = tables.devices.get(id)
-            if (row?.owner === owner) tables.devices.set(id, { ...row, deaths: 0 })
+            if (row?.owner === owner) tables.devices.set(id, { ...row, deaths: [] })
           }
         }),
       handOvers: (ids) =>
@@ -306,15 +309,20 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
 )
 
 /** Follows `columba_claim`. */
-const countDeaths = (
+const findDeaths = (
+  tables: MemoryTables,
   row: DeviceRow,
   owner: string,
-  trials: ReadonlyMap<DeviceId, number> | undefined
-): Pick<DeviceClaim, "deaths" | "triedWith"> => {
-  if (row.owner === owner) return { deaths: row.deaths, triedWith: null }
+  claimedAt: string
+): Pick<DeviceRow, "deaths"> & Pick<DeviceClaim, "triedWith"> => {
+  const before = row.deaths.filter((death) => (tables.heartbeats.get(death.owner) ?? "") <= death.claimedAt)
+  if (row.owner === owner) return { deaths: before, triedWith: null }
   const { id, state: { _tag } } = row.device
-  const died = row.owner !== null && (row.aliveUntil !== null || _tag !== "Inactive" && _tag !== "Quarantined")
-  if (!died) return { deaths: 0, triedWith: null }
+  if (row.owner === null || row.aliveUntil === null && (_tag === "Inactive" || _tag === "Quarantined")) {
+    return { deaths: [], triedWith: null }
+  }
+  const trials = tables.trials.get(row.owner)
   const triedWith = trials?.get(id) ?? null
-  return { triedWith, deaths: trials !== undefined && trials.size > 0 && triedWith === null ? 0 : row.deaths + 1 }
+  if (trials !== undefined && trials.size > 0 && triedWith === null) return { deaths: [], triedWith }
+  return { deaths: [...before.slice(-15), { owner: row.owner, claimedAt, trial: triedWith }], triedWith }
 }

@@ -27,6 +27,7 @@ import deviceDeaths from "./migrations/0018_device_deaths.ts"
 import handOvers from "./migrations/0019_hand_overs.ts"
 import heldDevices from "./migrations/0020_held_devices.ts"
 import claims from "./migrations/0021_claims.ts"
+import outlivedDeaths from "./migrations/0022_outlived_deaths.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -48,7 +49,8 @@ const loader = Migrator.fromRecord({
   "0018_device_deaths": deviceDeaths,
   "0019_hand_overs": handOvers,
   "0020_held_devices": heldDevices,
-  "0021_claims": claims
+  "0021_claims": claims,
+  "0022_outlived_deaths": outlivedDeaths
 })
 
 /** Returns number and name of each migration that ran. */

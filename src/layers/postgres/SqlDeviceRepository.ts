@@ -120,7 +120,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
       claim: (owner, ids) =>
         sql.unsafe<ClaimRow>(
-          `select id, epoch, alive_ms, claimed_ms, deaths, tried_with from columba_claim($1, $2::text[])`,
+          `select id, epoch, alive_ms, claimed_ms, deaths, trials, tried_with from columba_claim($1, $2::text[])`,
           [PgTypes.text(owner), [...ids]]
         ).pipe(
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
@@ -143,10 +143,13 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           [...ids]
         ]).pipe(Effect.asVoid, answered("end a trial of devices")),
       forgetDeaths: (owner, ids) =>
-        sql.unsafe(`update devices set deaths = 0 where owner = $1 and id = any ($2::text[]) and deaths > 0`, [
-          PgTypes.text(owner),
-          [...ids]
-        ]).pipe(Effect.asVoid, answered("forget deaths of processes")),
+        sql.unsafe(
+          `update devices set deaths = 0, ended = '{}' where owner = $1 and id = any ($2::text[]) and deaths > 0`,
+          [
+            PgTypes.text(owner),
+            [...ids]
+          ]
+        ).pipe(Effect.asVoid, answered("forget deaths of processes")),
       handOvers: (ids) =>
         sql.unsafe<HandOver & { readonly id: DeviceId }>(
           `select id, epoch, claim::text as claim, state_tag = 'Online' as online, handed_over_to as confirmed from devices
@@ -226,12 +229,14 @@ interface ClaimRow {
   readonly alive_ms: number | null
   readonly claimed_ms: number
   readonly deaths: number
+  readonly trials: number
   readonly tried_with: number | null
 }
 
-const toClaim = ({ alive_ms, claimed_ms, deaths, epoch, tried_with }: ClaimRow): DeviceClaim => ({
+const toClaim = ({ alive_ms, claimed_ms, deaths, epoch, trials, tried_with }: ClaimRow): DeviceClaim => ({
   epoch,
   deaths,
+  trials,
   triedWith: tried_with,
   aliveUntil: alive_ms === null ? null : new Date(alive_ms).toISOString(),
   claimedAt: new Date(claimed_ms).toISOString()

@@ -99,6 +99,28 @@ describe("a device that kills its process", () => {
       storage
     ))
 
+  it.effect("is quarantined only after two deaths during its trials, if it was alone from the first", () =>
+    Effect.provide(
+      Effect.gen(function*() {
+        const ids = yield* insert(10)
+        const killer = ids[4]!
+        for (const n of [1, 2, 3, 4]) {
+          const { killed, quarantined } = yield* life(`process ${n}`, ids, killer)
+          assert.isTrue(killed)
+          assert.deepStrictEqual(quarantined, [])
+        }
+        // The death of process 4 had another reason.
+        const { quarantined, ran } = yield* life("process 5", ids, null)
+        assert.deepStrictEqual(quarantined, [])
+        assert.sameMembers(ran.flat(), ids)
+        for (const n of [6, 7, 8, 9]) {
+          assert.deepStrictEqual((yield* life(`process ${n}`, ids, killer)).quarantined, [])
+        }
+        assert.deepStrictEqual((yield* life("process 10", ids, killer)).quarantined, [killer])
+      }),
+      storage
+    ))
+
   it.effect("is not searched for if processes end for another reason: all devices run within their trials", () =>
     Effect.provide(
       Effect.gen(function*() {
