@@ -2,13 +2,13 @@
  * A cold start: from starting the process until 10,000 devices of the `devices` table are open at the gateway.
  */
 import { cpuMicros, requireSockets } from "./support/processes.ts"
-import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
 import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
-import { registerDevices, startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
-import type { SocketsHandlers, SocketsOptions } from "./support/subjects.ts"
+import { registerDevices } from "./support/program.ts"
+import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
+import type { Sockets, SocketsOptions } from "./support/subjects.ts"
 
 const count = quick ? 1_000 : 10_000
 
@@ -17,11 +17,11 @@ interface Cell {
   readonly cpuMillis: number
 }
 
-type Start = (coldStart: SocketsOptions) => Promise<Worker<SocketsHandlers>>
+type Start = (options: SocketsOptions) => Promise<Sockets>
 
 const measure = async (databaseUrl: string, start: Start, paced = false): Promise<Cell> => {
   await using gateway = await startGateway()
-  await using subject = await start({ databaseUrl, gatewayPort: gateway.port, paced })
+  await using subject = await start({ databaseUrl, gatewayPort: gateway.port, paced, cold: true })
   const openAt = await gateway.ask("awaitOpen", count)
   return { wallMillis: openAt - subject.startedAt, cpuMillis: cpuMicros([subject.pid]) / 1000 }
 }

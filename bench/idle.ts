@@ -4,14 +4,13 @@
  * process used before it connected.
  */
 import { cpuMicros, requireSockets, residentBytes, sleep } from "./support/processes.ts"
-import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import type { Figure } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
 import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
-import type { SocketsHandlers } from "./support/subjects.ts"
+import type { Sockets, SocketsOptions } from "./support/subjects.ts"
 
 const counts = quick ? [1_000] : [1_000, 5_000, 10_000]
 /** The garbage collector needs some idle time to free what connecting allocated. */
@@ -30,14 +29,13 @@ interface Cell {
   readonly idleCpuPercent: number
 }
 
-const measure = async (start: () => Promise<Worker<SocketsHandlers>>, count: number): Promise<Cell> => {
+const measure = async (start: (options: SocketsOptions) => Promise<Sockets>, count: number): Promise<Cell> => {
   const databaseUrl = await servers.freshDatabase()
   await using gateway = await startGateway()
-  await using subject = await start()
-  await subject.ask("start", { databaseUrl, gatewayPort: gateway.port, paced: false })
+  await using subject = await start({ databaseUrl, gatewayPort: gateway.port, paced: false })
   await sleep(2_000)
   const before = residentBytes(subject.pid)
-  await subject.ask("connect", count)
+  await subject.connect(count)
   await gateway.ask("awaitOpen", count)
   await gateway.ask("sendOneEach")
   await sleep(settleMillis)

@@ -5,7 +5,6 @@
  * fresh virtual hosts, and ends with a count of the arrived events: a round that lost an event is discarded.
  */
 import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
-import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import type { Figure } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
@@ -13,7 +12,7 @@ import type { Servers } from "./support/servers.ts"
 import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBarePipeline, startColumbaPipeline, startGateway } from "./support/subjects.ts"
-import type { PipelineHandlers } from "./support/subjects.ts"
+import type { Pipeline, PipelineOptions } from "./support/subjects.ts"
 
 const devices = 1_000
 /** Warms up the compiler and the pools. */
@@ -26,12 +25,11 @@ const rateSeconds = quick ? 2 : 10
 
 const measure = async (
   servers: Servers,
-  start: () => Promise<Worker<PipelineHandlers>>
+  start: (options: PipelineOptions) => Promise<Pipeline>
 ): Promise<Record<string, number>> => {
   const [databaseUrl, brokerUrl] = [await servers.freshDatabase(), await servers.freshVirtualHost()]
   await using gateway = await startGateway()
-  await using subject = await start()
-  await subject.ask("start", { databaseUrl, brokerUrl, gatewayPort: gateway.port, count: devices })
+  await using subject = await start({ databaseUrl, brokerUrl, gatewayPort: gateway.port, count: devices })
   await gateway.ask("awaitOpen", devices)
   // Columba asks the gateway for the status of every device that connects; that is not measured here.
   await sleep(settleMillis)
@@ -77,7 +75,7 @@ const measure = async (
     cell[`at${perSecond}.publishedP50`] = published.p50
     cell[`at${perSecond}.publishedP99`] = published.p99
   }
-  const ledger = await subject.ask("ledger")
+  const ledger = await subject.ledger()
   if (ledger.rows !== total || ledger.queued !== total || ledger.unsettled !== 0) {
     throw new Error(`${total} events were sent, and there are: ${JSON.stringify(ledger)}`)
   }

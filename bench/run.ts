@@ -18,7 +18,7 @@ import {
 } from "./support/report.ts"
 import { quick } from "./support/settings.ts"
 
-const benchmarks = ["decode", "idle", "storm", "coldStart", "tls", "pipeline", "fleets"]
+const benchmarks = ["decode", "idle", "storm", "coldStart", "tls", "pipeline", "streams", "fleets"]
 const docs = join(import.meta.dirname, "..", "docs")
 const page = join(docs, "performance.md")
 

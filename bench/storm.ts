@@ -3,13 +3,12 @@
  * drop until all are open again, with the CPU time that the client needed.
  */
 import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
-import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
 import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
-import type { SocketsHandlers } from "./support/subjects.ts"
+import type { Sockets, SocketsOptions } from "./support/subjects.ts"
 
 const count = quick ? 1_000 : 5_000
 /** Until the remaining work of connecting is done, so that the storm begins from rest. */
@@ -20,12 +19,11 @@ interface Cell {
   readonly cpuMillis: number
 }
 
-const measure = async (start: () => Promise<Worker<SocketsHandlers>>, paced = false): Promise<Cell> => {
+const measure = async (start: (options: SocketsOptions) => Promise<Sockets>, paced = false): Promise<Cell> => {
   const databaseUrl = await servers.freshDatabase()
   await using gateway = await startGateway()
-  await using subject = await start()
-  await subject.ask("start", { databaseUrl, gatewayPort: gateway.port, paced })
-  await subject.ask("connect", count)
+  await using subject = await start({ databaseUrl, gatewayPort: gateway.port, paced })
+  await subject.connect(count)
   await gateway.ask("awaitOpen", count)
   await sleep(settleMillis)
   const cpuBefore = cpuMicros([subject.pid])

@@ -5,13 +5,12 @@
  * The floor makes a full handshake each time, like `ws`; Columba resumes the session of an earlier connection.
  */
 import { cpuMicros, requireSockets, residentBytes, sleep } from "./support/processes.ts"
-import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
 import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
-import type { SocketsHandlers } from "./support/subjects.ts"
+import type { Sockets, SocketsOptions } from "./support/subjects.ts"
 
 const count = quick ? 500 : 5_000
 /** As in the figures without TLS. */
@@ -23,14 +22,13 @@ interface Cell {
   readonly cpuMillis: number
 }
 
-const measure = async (start: () => Promise<Worker<SocketsHandlers>>): Promise<Cell> => {
+const measure = async (start: (options: SocketsOptions) => Promise<Sockets>): Promise<Cell> => {
   const databaseUrl = await servers.freshDatabase()
   await using gateway = await startGateway(true)
-  await using subject = await start()
-  await subject.ask("start", { databaseUrl, gatewayPort: gateway.port, paced: false, secure: true })
+  await using subject = await start({ databaseUrl, gatewayPort: gateway.port, paced: false, secure: true })
   await sleep(2_000)
   const before = residentBytes(subject.pid)
-  await subject.ask("connect", count)
+  await subject.connect(count)
   await gateway.ask("awaitOpen", count)
   await gateway.ask("sendOneEach")
   await sleep(settleMillis)

@@ -26,26 +26,33 @@ export const changed = ({ changes, file, name }: Change): string =>
     return text.replace(find, () => replace)
   }, readFileSync(join(root, file), "utf8"))
 
-/** The path of the `main.js` of a program with these changes and this version. It is removed with the scope. */
+/** Builds a program with these changes and this version into the directory. Returns the path of its `main.js`. */
+export const changedProgram = async (
+  directory: string,
+  all: ReadonlyArray<Change>,
+  version?: string
+): Promise<string> => {
+  const contents = new Map(all.map((change) => [join(root, change.file), changed(change)]))
+  if (contents.size < all.length) throw new Error("two changes of one file")
+  await buildProgram({
+    directory,
+    version,
+    plugins: [{
+      name: "planted",
+      setup: (build) =>
+        build.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+          const text = contents.get(path)
+          return text === undefined ? undefined : { contents: text, loader: "ts" }
+        })
+    }]
+  })
+  return join(directory, "main.js")
+}
+
+/** The same in a directory of its own, which is removed with the scope. */
 export const buildChanged = Effect.fnUntraced(function*(all: ReadonlyArray<Change>, version?: string) {
   const directory = yield* freshDirectory
-  const contents = new Map(all.map((change) => [join(root, change.file), changed(change)]))
-  if (contents.size < all.length) return yield* Effect.die(new Error("two changes of one file"))
-  yield* Effect.promise(() =>
-    buildProgram({
-      directory,
-      version,
-      plugins: [{
-        name: "planted",
-        setup: (build) =>
-          build.onLoad({ filter: /\.ts$/ }, ({ path }) => {
-            const text = contents.get(path)
-            return text === undefined ? undefined : { contents: text, loader: "ts" }
-          })
-      }]
-    })
-  )
-  return join(directory, "main.js")
+  return yield* Effect.promise(() => changedProgram(directory, all, version))
 })
 
 /** The variable that names the file. */

@@ -5,7 +5,7 @@ declare module "pg" {
     connect(): Promise<void>
     end(): Promise<void>
     query<Row = unknown>(
-      query: string | { readonly name: string; readonly text: string; readonly values: ReadonlyArray<unknown> }
+      query: string | { readonly name?: string; readonly text: string; readonly values: ReadonlyArray<unknown> }
     ): Promise<{ readonly rows: ReadonlyArray<Row> }>
   }
   const pg: { readonly Client: typeof Client }

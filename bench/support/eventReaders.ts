@@ -20,13 +20,15 @@ export interface Reading {
   readonly after: string
   /** Is told how late each event came. */
   readonly onDelay: ((millis: number) => void) | null
+  /** Over SSE: is told the text of each event. */
+  readonly onBlock?: (block: string) => void
   readonly onOpen: () => void
   /** Its connection ended, with what was heard last. */
   readonly onEnd: (why: string) => void
 }
 
 /** It parses no more than it needs: what a reader costs its server is to be measured. */
-export const openSse = ({ after, device, onDelay, onEnd, onOpen, url }: Reading): Reader => {
+export const openSse = ({ after, device, onBlock, onDelay, onEnd, onOpen, url }: Reading): Reader => {
   const reader: Reader = { device, opened: false, ended: false, seqs: [], close: () => socket.destroy() }
   const { port } = new URL(url)
   let rest = ""
@@ -50,6 +52,7 @@ export const openSse = ({ after, device, onDelay, onEnd, onOpen, url }: Reading)
       const seq = /"seq":"(\d+)"/.exec(block)?.[1]
       if (seq === undefined) continue
       reader.seqs.push(Number(seq))
+      onBlock?.(block)
       const at = onDelay === null ? undefined : /"recordedAt":"([^"]+)"/.exec(block)?.[1]
       if (at !== undefined) onDelay?.(Date.now() - Date.parse(at))
     }

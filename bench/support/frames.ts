@@ -8,14 +8,14 @@ const frameBytes = 580
 
 const words = "selamat pagi kakak, pesanan sudah dikirim ya… terima kasih banyak 🙏 ditunggu kabarnya, semoga lancar — "
 
-/** The text of the `number`-th event of a device, padded to `frameBytes`. */
-export const frameText = (upstreamId: string, number: number): string => {
+/** The text of the `number`-th event of a device, padded to `frameBytes`. Says when it is sent, on the machine's monotonic clock. */
+export const frameText = (upstreamId: string, number: number, sentAt: number): string => {
   const waId = `3EB0${number.toString(16).toUpperCase().padStart(16, "0")}`
   // A device has conversations with a few people.
   const peer = `62812${String(10_000_000 + (number % 7)).padStart(8, "0")}@s.whatsapp.net`
   const before = `{"event":"message","device_id":"${upstreamId}","payload":{"id":"${waId}",` +
     `"timestamp":"2026-08-22T10:00:00Z","is_from_me":false,"chat_id":"${peer}","from":"${peer}","from_name":"Ayu",` +
-    `"sender_display_name":"Ayu Office","body":"`
+    `"sender_display_name":"at ${sentAt.toFixed(3)}","body":"`
   const room = frameBytes - Buffer.byteLength(before) - 3
   return `${before}${makeBody(room)}"}}`
 }

@@ -74,7 +74,7 @@ const answerHttp = (request: IncomingMessage, response: ServerResponse): void =>
 const sendNext = (device: Device): boolean => {
   const number = numbers.get(device.upstreamId) ?? 0
   numbers.set(device.upstreamId, number + 1)
-  return device.socket.write(wireFrame(frameText(device.upstreamId, number)))
+  return device.socket.write(wireFrame(frameText(device.upstreamId, number, now())))
 }
 
 /** Sends as fast as the sockets accept it, in turn over all devices, and waits for clients that pause. */

@@ -37,16 +37,20 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL")
 })
 
-/** Starts a worker module and returns once it answers. */
+/** Starts a worker module and returns once it answers. With `preload`, that module answers, and is loaded before the other. */
 export const startWorker = async <H extends Handlers>(
   path: string,
-  options: { readonly env?: Record<string, string> } = {}
+  options: { readonly env?: Record<string, string>; readonly args?: Array<string>; readonly preload?: string } = {}
 ): Promise<Worker<H>> => {
+  const { args = [], env, preload } = options
   const startedAt = Number(process.hrtime.bigint()) / 1e6
-  const child = fork(path, [], {
-    execArgv: profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`],
-    env: { ...process.env, NODE_ENV: "production", ...options.env },
-    stdio: ["ignore", "inherit", "inherit", "ipc"]
+  const child = fork(path, args, {
+    execArgv: [
+      ...(profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`]),
+      ...(preload === undefined ? [] : ["--import", preload])
+    ],
+    env: { ...process.env, NODE_ENV: "production", ...env },
+    stdio: ["ignore", preload === undefined ? "inherit" : "ignore", "inherit", "ipc"]
   })
   running.add(child)
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()))

@@ -4,11 +4,12 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { localhost } from "../../test/support/certificate.ts"
-import type { ColumbaHandlers } from "../subjects/columba.ts"
 import { bundle } from "./bundle.ts"
 import type { GatewayHandlers } from "./gatewayProcess.ts"
 import { startWorker } from "./processes.ts"
 import type { Worker } from "./processes.ts"
+import { makeUpstreamId } from "./frames.ts"
+import { makeDeviceId, startProgram } from "./program.ts"
 import type { LatencySummary } from "./statistics.ts"
 import type { Handlers } from "./worker.ts"
 
@@ -16,7 +17,7 @@ export interface Gateway extends Worker<GatewayHandlers> {
   readonly port: number
 }
 
-/** The options of a subject of the socket figures. A floor needs no database. */
+/** A floor of the socket figures needs no database. */
 export interface SocketsOptions {
   readonly databaseUrl: string
   readonly gatewayPort: number
@@ -24,11 +25,27 @@ export interface SocketsOptions {
   readonly paced: boolean
   /** Whether the gateway speaks TLS. */
   readonly secure?: boolean
+  /** Whether its devices are in the database already, so that it connects them as soon as it runs. */
+  readonly cold?: boolean
 }
 
-/**
- * The requests that both subjects of the socket figures answer. `connect` returns at once: the gateway counts sockets.
- */
+export interface SubjectOptions extends Omit<SocketsOptions, "paced"> {
+  readonly paced?: boolean
+  /** The file of the certificates to trust. */
+  readonly trusted: string
+  readonly brokerUrl?: string
+}
+
+/** A subject of the socket figures, connected to nothing yet unless it starts cold. */
+export interface Sockets extends AsyncDisposable {
+  readonly pid: number
+  /** As `Worker.startedAt`. */
+  readonly startedAt: number
+  /** Returns before the sockets are open: the gateway counts them. */
+  readonly connect: (count: number) => Promise<void>
+}
+
+/** The requests that the floor of the socket figures answers. */
 export interface SocketsHandlers extends Handlers {
   readonly start: (options: SocketsOptions) => Promise<void> | void
   readonly connect: (count: number) => Promise<void> | void
@@ -42,8 +59,7 @@ export interface PipelineOptions {
 }
 
 /** The requests that both subjects of the pipeline answer. */
-export interface PipelineHandlers extends Handlers {
-  readonly start: (options: PipelineOptions) => Promise<void>
+export interface Observed extends Handlers {
   /** Returns when the broker has confirmed this many messages in all. */
   readonly awaitPublished: (count: number) => Promise<void>
   /** Drops the recorded latencies and records those of all events from now on. */
@@ -52,8 +68,41 @@ export interface PipelineHandlers extends Handlers {
   /** The longest block of the event loop since then, in milliseconds. */
   readonly longestBlock: () => number
   readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
+}
+
+export type StreamsOptions = Omit<PipelineOptions, "brokerUrl">
+
+/** The requests that the floor of the streams answers: `start` with the port of its streams, once all devices have a socket. */
+export interface StreamsHandlers extends Handlers {
+  readonly start: (options: StreamsOptions) => Promise<number>
+}
+
+/** A subject whose streams are those of Columba's API, and whose devices are connecting. */
+export interface Streams extends AsyncDisposable {
+  readonly pid: number
+  readonly url: string
+  /** The id of a device, as streams name it. */
+  readonly device: (index: number) => string
+  /** From where streams are to begin. */
+  readonly position: () => Promise<string>
+}
+
+interface Ledger {
+  readonly rows: number
+  readonly unsettled: number
+  readonly queued: number
+}
+
+/** The requests that the floor of the pipeline answers. */
+export interface PipelineHandlers extends Observed {
+  readonly start: (options: PipelineOptions) => Promise<void>
+  readonly ledger: () => Promise<Ledger>
+}
+
+/** A subject of the pipeline whose devices are connecting. */
+export interface Pipeline extends Worker<Observed> {
   /** For the check that nothing was lost: stored messages, unconfirmed events, queued messages. */
-  readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>
+  readonly ledger: () => Promise<Ledger>
 }
 
 export const startGateway = async (secure = false): Promise<Gateway> => {
@@ -73,28 +122,40 @@ const writeCertificate = (): string => {
   return path
 }
 
-/** A process that connects by itself as soon as it runs, or on request if no cold start is measured. */
-const starter = <H extends Handlers>(module: string) => async (coldStart?: SocketsOptions): Promise<Worker<H>> =>
-  startWorker(await bundle(module), {
+export const startBareSockets = async (options: SocketsOptions): Promise<Sockets> => {
+  const worker = await startWorker<SocketsHandlers>(await bundle("floors/bareSockets.ts"), {
     env: {
       NODE_EXTRA_CA_CERTS: writeCertificate(),
-      ...(coldStart === undefined ? {} : { BENCH_COLD_START: JSON.stringify(coldStart) })
+      ...(options.cold === true ? { BENCH_COLD_START: JSON.stringify(options) } : {})
     }
   })
+  if (options.cold !== true) await worker.ask("start", options)
+  return { ...worker, connect: (count) => worker.ask("connect", count) }
+}
 
-export const startBareSockets = starter<SocketsHandlers>("floors/bareSockets.ts")
+export const startColumbaSockets = (options: SocketsOptions): Promise<Sockets> =>
+  startProgram({ ...options, trusted: writeCertificate() })
 
-export const startBarePipeline = starter<PipelineHandlers>("floors/barePipeline.ts")
+export const startBarePipeline = async (options: PipelineOptions): Promise<Pipeline> => {
+  const worker = await startWorker<PipelineHandlers>(await bundle("floors/barePipeline.ts"))
+  await worker.ask("start", options)
+  return { ...worker, ask: worker.ask as Pipeline["ask"], ledger: () => worker.ask("ledger") }
+}
 
-/** All of Columba: fleet, log, repository and, if there is a broker, the sink. */
-export const startColumbaSockets = starter<SocketsHandlers>("subjects/columba.ts")
+export const startBareStreams = async (options: StreamsOptions): Promise<Streams> => {
+  const worker = await startWorker<StreamsHandlers>(await bundle("floors/bareStreams.ts"))
+  const port = await worker.ask("start", options)
+  return { ...worker, url: `http://127.0.0.1:${port}`, device: makeUpstreamId, position: async () => "" }
+}
 
-export const startColumbaPipeline = starter<PipelineHandlers>("subjects/columba.ts")
+export const startColumbaStreams = async ({ count, ...options }: StreamsOptions): Promise<Streams> => {
+  const columba = await startProgram({ ...options, trusted: writeCertificate() })
+  await columba.connect(count)
+  return { ...columba, device: makeDeviceId }
+}
 
-/** Creates Columba's schema in a database and registers devices in it that have never run. */
-export const registerDevices = async (databaseUrl: string, count: number): Promise<void> => {
-  await using columba = await startWorker<ColumbaHandlers>(await bundle("subjects/columba.ts"))
-  // There are no devices while it starts, so no gateway is needed.
-  await columba.ask("start", { databaseUrl, gatewayPort: 9 })
-  await columba.ask("register", count)
+export const startColumbaPipeline = async ({ count, ...options }: PipelineOptions): Promise<Pipeline> => {
+  const columba = await startProgram({ ...options, trusted: writeCertificate() })
+  await columba.connect(count)
+  return columba
 }

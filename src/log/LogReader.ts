@@ -47,11 +47,11 @@ const keepsUpWithin = 1000
 const readLimitMax = 1000
 
 /**
- * Minimum pause per follower between two fills of the tail, in milliseconds. Waking a follower and sending it a few
- * events takes some 20 µs: without a pause, many followers would keep the process busy with wake-ups for each small
+ * Minimum pause after a fill of the tail, per follower that it has woken, in milliseconds. Waking a follower and sending it a
+ * few events takes some 20 µs: without a pause, many followers would keep the process busy with wake-ups for each small
  * commit.
  */
-const fillPausePerFollower = 0.02
+const fillPausePerWoken = 0.02
 const fillPauseMaxMillis = 250
 
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
@@ -174,7 +174,11 @@ export const makeReader = Effect.fnUntraced(function*(
           answeredAt = now
           return Effect.succeed(page)
         }
-        return Effect.andThen(tail.awaitAfter(after, generation, () => deadlines.passed(deadline)), next)
+        const match = tail.awaitMatch(options, after, generation, () => deadlines.passed(deadline))
+        return Effect.flatMap(match, (passed) => {
+          after = passed
+          return next
+        })
       })
     })
     return next
@@ -225,7 +229,7 @@ const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: L
     wanted.closeUnsafe()
     yield* fill
     if (tail.findMissing() !== null) wanted.openUnsafe()
-    yield* Effect.sleep(Math.min(tail.followers * fillPausePerFollower, fillPauseMaxMillis))
+    yield* Effect.sleep(Math.min(tail.takeWoken() * fillPausePerWoken, fillPauseMaxMillis))
   })))
 })
 

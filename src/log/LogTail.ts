@@ -8,7 +8,7 @@
  * `observe`): another identity, a smaller head or another event under a known number means a reset. Then the events in
  * memory are dropped and a new generation begins; readers of an older generation end with `LogReset`.
  */
-import type { Effect } from "effect"
+import { Effect } from "effect"
 import { isVisible } from "../contracts/Authorization.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import { isMarked } from "../domain/Ids.ts"
@@ -87,6 +87,8 @@ export class LogTail {
   /** The number up to which readers have been woken. Lower than the head only while the tail is being filled. */
   #shown = 0
   #followers = 0
+  /** Followers that new events have woken since the last call of `takeWoken`. */
+  #woken = 0
   /** Requests a call of `filled`; null where there are no other processes. */
   #fill: (() => void) | null = null
   #writing = false
@@ -250,7 +252,7 @@ export class LogTail {
   #show(head: number): void {
     if (head <= this.#shown) return
     this.#shown = head
-    this.#changes.changed()
+    this.#woken += this.#changes.changed()
   }
 
   /** The number after which the next event in memory must follow. */
@@ -267,8 +269,11 @@ export class LogTail {
     this.#fill = fill
   }
 
-  get followers(): number {
-    return this.#followers
+  /** The number of followers that new events have woken since the last call. */
+  takeWoken(): number {
+    const woken = this.#woken
+    this.#woken = 0
+    return woken
   }
 
   /** A follower starts or ends. */
@@ -326,11 +331,35 @@ export class LogTail {
   }
 
   /**
-   * Returns once the head has passed `after`, or `generation` is no longer the newest, or `overdue`, which is evaluated
-   * at every change and every `look`, returns true.
+   * Returns once there is an event after `after` that matches, or that only the store has, or `generation` is no longer the
+   * newest, or `overdue`, which is evaluated at every change and every `look`, returns true. The result is the number up to
+   * which no event matches. Commits that do not match wake nobody: of a thousand readers of one device each, most commits
+   * concern one.
    */
-  awaitAfter(after: number, generation: number, overdue: () => boolean): Effect.Effect<void> {
-    return this.#changes.waitUntil(() => this.#shown > after || this.#generation !== generation || overdue())
+  awaitMatch(
+    filter: EventFilter,
+    after: number,
+    generation: number,
+    overdue: () => boolean
+  ): Effect.Effect<number> {
+    let passed = after
+    const ready = (): boolean => {
+      if (this.#generation !== generation || overdue()) return true
+      if (this.#shown <= passed) return false
+      if (!this.covers(passed, this.#shown)) return true
+      for (let index = this.#indexAfter(passed); index < this.#events.length; index++) {
+        const event = this.#events[index]!
+        if (matches(filter, event)) return true
+        passed = event.seq
+      }
+      return false
+    }
+    return Effect.map(this.#changes.waitUntil(ready), () => passed)
+  }
+
+  /** The place of the first event after this covered number. */
+  #indexAfter(seq: number): number {
+    return this.#start + (seq + 1 - this.#events[this.#start]!.seq)
   }
 
   /** Waiting readers check their condition again. */
@@ -361,7 +390,7 @@ export class LogTail {
     if (mark !== null && (after < first || !isMarked(this.#events[this.#start + after - first]!.id, mark))) return null
     const events: Array<LoggedEvent> = []
     let bytes = 0
-    for (let index = this.#start + (after + 1 - first); index < this.#events.length; index++) {
+    for (let index = this.#indexAfter(after); index < this.#events.length; index++) {
       const event = this.#events[index]!
       if (!matches(filter, event)) continue
       events.push(event)

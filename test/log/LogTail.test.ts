@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
-import type { EventId } from "../../src/domain/Ids.ts"
+import type { DeviceId, EventId } from "../../src/domain/Ids.ts"
 import { LogTail, tailKept } from "../../src/log/LogTail.ts"
 
 const event = (seq: number) =>
@@ -13,7 +13,7 @@ describe("the tail of the log and signals of commits", () => {
     tail.push([event(1)])
     tail.advance(1)
     let woken = 0
-    Effect.runFork(Effect.tap(tail.awaitAfter(1, 0, () => false), () => Effect.sync(() => woken++)))
+    Effect.runFork(Effect.tap(tail.awaitMatch({}, 1, 0, () => false), () => Effect.sync(() => woken++)))
     return { tail, woken: () => woken }
   }
 
@@ -33,6 +33,29 @@ describe("the tail of the log and signals of commits", () => {
     tail.writeEnds()
     assert.strictEqual(woken(), 1)
     assert.deepStrictEqual(tail.read({ after: 1 }, 10, 1000)?.events.map(({ seq }) => seq), [2])
+  })
+
+  it("wakes only the readers of the devices of a commit, which continue after what does not match", () => {
+    const tail = new LogTail(() => {})
+    tail.push([event(1)])
+    tail.advance(1)
+    const woken: Array<readonly [device: string, passed: number]> = []
+    const wait = (device: string) =>
+      Effect.runFork(Effect.tap(
+        tail.awaitMatch({ device: device as DeviceId }, 1, 0, () => false),
+        (passed) => Effect.sync(() => woken.push([device, passed]))
+      ))
+    for (const device of ["dev_1", "dev_2", "dev_3"]) wait(device)
+    for (const [seq, deviceId] of [[2, "dev_1"], [3, "dev_9"], [4, "dev_9"], [5, "dev_2"]] as const) {
+      tail.push([{ ...event(seq), deviceId: deviceId as DeviceId }])
+      tail.advance(seq)
+    }
+    assert.deepStrictEqual(woken, [["dev_1", 1], ["dev_2", 4]])
+    assert.strictEqual(tail.takeWoken(), 2)
+    // Events that are not in memory may match.
+    tail.advance(6)
+    assert.deepStrictEqual(woken.at(-1), ["dev_3", 5])
+    assert.deepStrictEqual([tail.takeWoken(), tail.takeWoken()], [1, 0])
   })
 
   it("passes on received signals when the write fails", () => {
