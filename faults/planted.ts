@@ -1,6 +1,6 @@
 /**
- * Programs that differ from the sources in one place: they die or fail exactly there while a file exists, or they break a
- * promise on purpose. A place that is not found is an error.
+ * Programs that differ from the sources in a few places: they die or fail exactly there while a file exists, they break a
+ * promise on purpose, or they can be measured. A place that is not found is an error.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

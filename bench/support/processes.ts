@@ -24,6 +24,7 @@ export interface Worker<H extends Handlers> extends AsyncDisposable {
   readonly pid: number
   /** The time of its start, on the machine's monotonic clock in milliseconds. */
   readonly startedAt: number
+  readonly ended: () => boolean
   readonly ask: <Name extends keyof H & string>(
     name: Name,
     ...args: Parameters<H[Name]> extends [] ? [] : Parameters<H[Name]>
@@ -80,6 +81,7 @@ export const startWorker = async <H extends Handlers>(
   return {
     pid: child.pid ?? 0,
     startedAt,
+    ended: () => child.exitCode !== null || child.signalCode !== null,
     ask: (name, ...args) =>
       new Promise((resolve, reject) => {
         const id = nextId++

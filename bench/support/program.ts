@@ -1,6 +1,6 @@
 /**
  * The measured Columba: the built program (`dist/main.js serve`) with its default settings, so with the API, the metrics and all
- * roles. Its source is changed in five places before it is built, for what the settings do not offer: connects can be as fast as
+ * roles. A few lines of its source are changed before it is built, for what the settings do not offer: connects can be as fast as
  * the machine is, the gateway has no history, and the times of events are taken (`subjects/observer.ts`).
  *
  * Without a history, because a fleet reads it at 50 requests per second for minutes after it has connected: the figures are of
@@ -63,6 +63,9 @@ const changes: ReadonlyArray<Change> = [
     ]]
   }
 ]
+
+/** Until it is ready, in milliseconds. */
+const startMax = 60_000
 
 const temporary = join(import.meta.dirname, "..", "..", ".tmp", "bench")
 
@@ -152,9 +155,11 @@ export const startProgram = async (options: SubjectOptions & { readonly cold?: b
     }
   })
   const url = `http://127.0.0.1:${port}`
+  const from = performance.now()
   for (let ready = cold; !ready;) {
     await sleep(50)
     ready = await fetch(`${url}/readyz`).then(({ ok }) => ok, () => false)
+    if (worker.ended() || performance.now() - from > startMax) throw new Error("the program does not start")
   }
   return {
     ...worker,

@@ -80,6 +80,11 @@ export class LogTail {
   #events: Array<LoggedEvent> = []
   #start = 0
   #bytes = 0
+  /**
+   * The number of the newest event of each device that has come into memory: most readers want one device, and need not look at
+   * the events of all others.
+   */
+  readonly #newest = new Map<string, number>()
   /** The newest number at the last call of `age`: the next call drops the events up to it. */
   #agedThrough = 0
   /** The last number known to be committed, by this process or another. */
@@ -198,6 +203,7 @@ export class LogTail {
       const last = this.#events.at(-1)
       if (last !== undefined && this.#events.length > this.#start && event.seq !== last.seq + 1) this.#clear()
       this.#events.push(event)
+      this.#newest.set(event.deviceId, event.seq)
       this.#bytes += event.bytes
     }
     this.recall(events.at(-1))
@@ -333,8 +339,8 @@ export class LogTail {
   /**
    * Returns once there is an event after `after` that matches, or that only the store has, or `generation` is no longer the
    * newest, or `overdue`, which is evaluated at every change and every `look`, returns true. The result is the number up to
-   * which no event matches. Commits that do not match wake nobody: of a thousand readers of one device each, most commits
-   * concern one.
+   * which no event matches. Commits that do not match wake nobody: most commits concern only one of a thousand readers that
+   * each want one device.
    */
   awaitMatch(
     filter: EventFilter,
@@ -342,17 +348,21 @@ export class LogTail {
     generation: number,
     overdue: () => boolean
   ): Effect.Effect<number> {
+    const devices = filter.device === undefined ? filter.visible : [filter.device]
     let passed = after
     const ready = (): boolean => {
       if (this.#generation !== generation || overdue()) return true
       if (this.#shown <= passed) return false
       if (!this.covers(passed, this.#shown)) return true
+      if (devices !== undefined && devices.every((device) => (this.#newest.get(device) ?? 0) <= passed)) {
+        passed = this.#events.at(-1)!.seq
+      }
       for (let index = this.#indexAfter(passed); index < this.#events.length; index++) {
         const event = this.#events[index]!
         if (matches(filter, event)) return true
         passed = event.seq
       }
-      return false
+      return passed < this.#shown
     }
     return Effect.map(this.#changes.waitUntil(ready), () => passed)
   }
@@ -410,6 +420,7 @@ export class LogTail {
   #clear(): void {
     this.#agedThrough = 0
     this.#events = []
+    this.#newest.clear()
     this.#start = 0
     this.#bytes = 0
   }

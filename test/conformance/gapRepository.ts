@@ -302,6 +302,7 @@ export const gapRepositoryConformance = (
         yield* beat(2)
         yield* beat(3)
         assert.deepStrictEqual(yield* claim(5), [1, 0, null], "only process 4 has ended")
+        assert.deepStrictEqual(yield* claim(4), [1, 0, null], "it has not, as it claims the device")
       }))
 
     it.effect("counts an owner only after it has recorded a state, since its process may die right after a claim", () =>

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
 import type { DeviceId, EventId } from "../../src/domain/Ids.ts"
+import type { EventFilter } from "../../src/services/EventLog.ts"
 import { LogTail, tailKept } from "../../src/log/LogTail.ts"
 
 const event = (seq: number) =>
@@ -56,6 +57,32 @@ describe("the tail of the log and signals of commits", () => {
     tail.advance(6)
     assert.deepStrictEqual(woken.at(-1), ["dev_3", 5])
     assert.deepStrictEqual([tail.takeWoken(), tail.takeWoken()], [1, 0])
+  })
+
+  it("wakes a reader of several devices or of one kind, and all readers of an older generation", () => {
+    const tail = new LogTail(() => {})
+    const seen = { logId: "one", head: 1, oldest: 1 }
+    tail.observe(tail.now, seen)
+    tail.push([event(1)])
+    tail.advance(1)
+    const woken: Array<string> = []
+    const wait = (name: string, filter: EventFilter) =>
+      Effect.runFork(Effect.tap(
+        tail.awaitMatch(filter, 1, 0, () => false),
+        () => Effect.sync(() => woken.push(name))
+      ))
+    const [first, second, third] = ["dev_1", "dev_2", "dev_3"] as Array<DeviceId>
+    wait("two devices", { visible: [second!, third!] })
+    wait("kind", { device: first, kinds: ["ack"] })
+    wait("hidden", { hidden: ["message.received"] })
+    tail.push([event(2)])
+    tail.advance(2)
+    assert.deepStrictEqual(woken, [])
+    tail.push([{ ...event(3), deviceId: third! }])
+    tail.advance(3)
+    assert.deepStrictEqual(woken, ["two devices"])
+    tail.observe(tail.now, { ...seen, logId: "other" })
+    assert.deepStrictEqual(woken, ["two devices", "kind", "hidden"])
   })
 
   it("passes on received signals when the write fails", () => {

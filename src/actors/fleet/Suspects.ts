@@ -53,7 +53,10 @@ export const make = Effect.fnUntraced(function*(
   const work = new Condition()
   const waiting = new Set<DeviceId>()
   const onTrial = new Set<DeviceId>()
-  /** Devices that run, and whose recorded deaths count until they have run for `stableAfter`. */
+  /**
+   * Devices that run or are quarantined, and whose recorded deaths count until that has lasted for `stableAfter`: a device that is
+   * released from quarantine begins anew.
+   */
   const unsettled = new Set<DeviceId>()
   if (!placement.isShared) return { judge: () => "run", forget: () => {} }
 
@@ -91,12 +94,12 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     judge: (id, { deaths, trials, triedWith }) => {
-      if (triedWith === 1 && trials > 1) return "quarantine"
       if (deaths === 0) return "run"
-      if (deaths < suspectAfter || onTrial.has(id)) {
+      const isCause = triedWith === 1 && trials > 1
+      if (isCause || deaths < suspectAfter || onTrial.has(id)) {
         unsettled.add(id)
         work.changed()
-        return "run"
+        return isCause ? "quarantine" : "run"
       }
       waiting.add(id)
       work.changed()

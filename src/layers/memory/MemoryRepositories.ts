@@ -315,7 +315,9 @@ const findDeaths = (
   owner: string,
   claimedAt: string
 ): Pick<DeviceRow, "deaths"> & Pick<DeviceClaim, "triedWith"> => {
-  const before = row.deaths.filter((death) => (tables.heartbeats.get(death.owner) ?? "") <= death.claimedAt)
+  const before = row.deaths.filter((death) =>
+    death.owner !== owner && (tables.heartbeats.get(death.owner) ?? "") <= death.claimedAt
+  )
   if (row.owner === owner) return { deaths: before, triedWith: null }
   const { id, state: { _tag } } = row.device
   if (row.owner === null || row.aliveUntil === null && (_tag === "Inactive" || _tag === "Quarantined")) {

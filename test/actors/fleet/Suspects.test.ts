@@ -121,6 +121,21 @@ describe("a device that kills its process", () => {
       storage
     ))
 
+  it.effect("begins anew when it has been in quarantine for a while", () =>
+    Effect.provide(
+      Effect.gen(function*() {
+        const repository = yield* DeviceRepository
+        const ids = yield* insert(10)
+        const killer = ids[4]!
+        for (const n of [1, 2, 3, 4, 5]) yield* life(`process ${n}`, ids, killer)
+        // Nothing was recorded in quarantine, as if the process had ended at once, but it has lasted for five minutes.
+        assert.deepStrictEqual((yield* life("process 6", ids, killer)).quarantined, [killer])
+        const { deaths, trials } = (yield* repository.claim("process 7", [killer])).get(killer)!
+        assert.deepStrictEqual([deaths, trials], [1, 0])
+      }),
+      storage
+    ))
+
   it.effect("is not searched for if processes end for another reason: all devices run within their trials", () =>
     Effect.provide(
       Effect.gen(function*() {

@@ -70,6 +70,12 @@ export interface ClusterRig {
   }>
 }
 
+/**
+ * On a busy machine nodes may lose their leases several times within a minute. Their devices then wait for their trial
+ * (`src/actors/fleet/Suspects.ts`), up to 160 s for all of them.
+ */
+const trialsMax = "6 minutes"
+
 const auth = { user: "columba", password: "gateway-password" }
 
 export const make = Effect.fnUntraced(function*(options: {
@@ -129,7 +135,8 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const online = until(
     "every device has a socket",
-    Effect.sync(() => sockets.connected() === options.devices)
+    Effect.sync(() => sockets.connected() === options.devices),
+    trialsMax
   )
   const anyNode = Effect.gen(function*() {
     for (const node of nodes) if (yield* node.running) return node
@@ -169,11 +176,13 @@ export const make = Effect.fnUntraced(function*(options: {
       "every node runs a share of the devices",
       Effect.map(spread, (counts) =>
         counts.every((count) => count === null || count >= options.devices / 10) &&
-        counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === options.devices)
+        counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === options.devices),
+      trialsMax
     ),
     still: until(
       "every device has one socket",
-      Effect.sync(() => [...simulator.devices.values()].every(({ sockets }) => sockets.size === 1))
+      Effect.sync(() => [...simulator.devices.values()].every(({ sockets }) => sockets.size === 1)),
+      trialsMax
     ),
     rules: Effect.map(readLog(databaseUrl), (rows) => {
       const rules = new Map<string, Array<string>>()

@@ -8,6 +8,8 @@ import { claimFunction } from "./claimFunction.ts"
 
 const statements = [
   `alter table devices add column claim uuid not null default gen_random_uuid()`,
+  // Its result may have other columns than that of an older one.
+  `drop function if exists columba_claim(text, text[])`,
   claimFunction,
   // Takes the lock of appends and claims first, so that these cannot deadlock with it.
   `create function columba_confirm_hand_overs_v2(p_devices text[], p_claims uuid[])

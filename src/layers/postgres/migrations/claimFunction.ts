@@ -26,7 +26,7 @@ begin
         array(
           select row(e.owner, e.claimed_at, e.trial)::columba_death
           from unnest(d.ended) with ordinality e(owner, claimed_at, trial, n)
-          where d.deaths > 0 and not exists (
+          where d.deaths > 0 and e.owner <> p_owner and not exists (
             select 1 from process_heartbeats a where a.owner = e.owner and a.alive_at > e.claimed_at
           )
           order by e.n
