@@ -53,9 +53,10 @@ const readLimitMax = 1000
  */
 const fillPausePerWoken = 0.02
 
-/** The same per waiting follower: comparing its filter with new events takes less than 0.1 µs. */
-const fillPausePerWaiting = 0.0005
 const fillPauseMaxMillis = 250
+
+/** Limits the reads of a process whose followers want little. */
+const fillPauseMinMillis = 2
 
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
 
@@ -233,8 +234,8 @@ const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: L
     tail.takeWoken()
     yield* fill
     if (tail.findMissing() !== null) wanted.openUnsafe()
-    const pause = tail.takeWoken() * fillPausePerWoken + tail.waiting * fillPausePerWaiting
-    yield* Effect.sleep(Math.min(pause, fillPauseMaxMillis))
+    const pause = tail.takeWoken() * fillPausePerWoken
+    yield* Effect.sleep(Math.min(Math.max(pause, fillPauseMinMillis), fillPauseMaxMillis))
   })))
 })
 

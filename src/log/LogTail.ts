@@ -12,10 +12,12 @@ import { Effect } from "effect"
 import { isVisible } from "../contracts/Authorization.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import { isMarked } from "../domain/Ids.ts"
-import type { EventId } from "../domain/Ids.ts"
+import type { DeviceId, EventId } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import { Condition } from "../services/Condition.ts"
 import type { EventFilter, LogBounds, ReadFrom } from "../services/EventLog.ts"
+import { TailWaiters } from "./TailWaiters.ts"
+import type { TailWaiter } from "./TailWaiters.ts"
 
 /** How far readers may lag without a query: about a second at full speed. */
 const tailEventsMax = 20_000
@@ -80,11 +82,6 @@ export class LogTail {
   #events: Array<LoggedEvent> = []
   #start = 0
   #bytes = 0
-  /**
-   * The number of the newest event of each device that has come into memory: most readers want one device, and need not look at
-   * the events of all others.
-   */
-  readonly #newest = new Map<string, number>()
   /** The newest number at the last call of `age`: the next call drops the events up to it. */
   #agedThrough = 0
   /** The last number known to be committed, by this process or another. */
@@ -108,7 +105,7 @@ export class LogTail {
   #proven = true
   #generation = 0
   #reset: LogReset | null = null
-  readonly #changes = new Condition()
+  readonly #waiters = new TailWaiters()
   readonly #grown = new Condition()
   readonly #onReset: (detail: ResetDetail) => void
 
@@ -121,7 +118,7 @@ export class LogTail {
   }
 
   get waiting(): number {
-    return this.#changes.waiting
+    return this.#waiters.count
   }
 
   /** Whether the store has answered at least once. */
@@ -183,7 +180,7 @@ export class LogTail {
     this.#generation++
     this.#reset = LogReset.of(bounds)
     this.#onReset(detail)
-    this.#changes.changed()
+    this.#waiters.all(0)
   }
 
   /** Records the newest known event, however it was read. */
@@ -203,7 +200,6 @@ export class LogTail {
       const last = this.#events.at(-1)
       if (last !== undefined && this.#events.length > this.#start && event.seq !== last.seq + 1) this.#clear()
       this.#events.push(event)
-      this.#newest.set(event.deviceId, event.seq)
       this.#bytes += event.bytes
     }
     this.recall(events.at(-1))
@@ -257,8 +253,21 @@ export class LogTail {
 
   #show(head: number): void {
     if (head <= this.#shown) return
+    // What has come before was compared with all waiting readers, or is of none of their devices.
+    const passed = this.#shown
     this.#shown = head
-    this.#woken += this.#changes.changed()
+    const last = this.#events.at(-1)
+    this.#woken += last !== undefined && last.seq >= head && this.covers(passed)
+      ? this.#waiters.commit(passed, this.#devicesAfter(passed))
+      : this.#waiters.all(passed)
+  }
+
+  #devicesAfter(seq: number): ReadonlySet<DeviceId> {
+    const devices = new Set<DeviceId>()
+    for (let index = this.#indexAfter(seq); index < this.#events.length; index++) {
+      devices.add(this.#events[index]!.deviceId)
+    }
+    return devices
   }
 
   /** The number after which the next event in memory must follow. */
@@ -338,9 +347,8 @@ export class LogTail {
 
   /**
    * Returns once there is an event after `after` that matches, or that only the store has, or `generation` is no longer the
-   * newest, or `overdue`, which is evaluated at every change and every `look`, returns true. The result is the number up to
-   * which no event matches. Commits that do not match wake nobody: most commits concern only one of a thousand readers that
-   * each want one device.
+   * newest, or `overdue` returns true, which is evaluated at the beginning and at every `look`. The result is the number up to
+   * which no event matches.
    */
   awaitMatch(
     filter: EventFilter,
@@ -348,23 +356,33 @@ export class LogTail {
     generation: number,
     overdue: () => boolean
   ): Effect.Effect<number> {
-    const devices = filter.device === undefined ? filter.visible : [filter.device]
-    let passed = after
-    const ready = (): boolean => {
-      if (this.#generation !== generation || overdue()) return true
-      if (this.#shown <= passed) return false
-      if (!this.covers(passed, this.#shown)) return true
-      if (devices !== undefined && devices.every((device) => (this.#newest.get(device) ?? 0) <= passed)) {
-        passed = this.#events.at(-1)!.seq
+    return Effect.callback((resume) => {
+      let known = after
+      const isDue = (): boolean => {
+        if (this.#generation !== generation) return true
+        if (this.#shown <= known) return false
+        if (!this.covers(known, this.#shown)) return true
+        for (let index = this.#indexAfter(known); index < this.#events.length; index++) {
+          const event = this.#events[index]!
+          if (matches(filter, event)) return true
+          known = event.seq
+        }
+        return known < this.#shown
       }
-      for (let index = this.#indexAfter(passed); index < this.#events.length; index++) {
-        const event = this.#events[index]!
-        if (matches(filter, event)) return true
-        passed = event.seq
+      const waiter: TailWaiter = {
+        device: filter.device,
+        look: (passed, inTime) => {
+          if (passed > known) known = passed
+          if (!isDue() && (inTime || !overdue())) return false
+          this.#waiters.remove(waiter)
+          resume(Effect.succeed(known))
+          return true
+        }
       }
-      return passed < this.#shown
-    }
-    return Effect.map(this.#changes.waitUntil(ready), () => passed)
+      if (waiter.look(after, false)) return
+      this.#waiters.add(waiter)
+      return Effect.sync(() => this.#waiters.remove(waiter))
+    })
   }
 
   /** The place of the first event after this covered number. */
@@ -374,7 +392,7 @@ export class LogTail {
 
   /** Waiting readers check their condition again. */
   look(): void {
-    this.#changes.changed()
+    this.#waiters.all(this.#shown)
   }
 
   /** The number up to which followers read; later commits are being loaded into memory. */
@@ -420,7 +438,6 @@ export class LogTail {
   #clear(): void {
     this.#agedThrough = 0
     this.#events = []
-    this.#newest.clear()
     this.#start = 0
     this.#bytes = 0
   }

@@ -6,8 +6,7 @@
 import { Effect } from "effect"
 
 export class Condition {
-  /** Each returns whether it has woken its fiber. */
-  readonly #looks = new Set<() => boolean>()
+  readonly #looks = new Set<() => void>()
 
   /** How many fibers wait. */
   get waiting(): number {
@@ -20,10 +19,9 @@ export class Condition {
       // Checked again, because a fiber may have yielded to others since.
       if (ready()) return resume(Effect.void)
       const look = () => {
-        if (!ready()) return false
+        if (!ready()) return
         this.#looks.delete(look)
         resume(Effect.void)
-        return true
       }
       this.#looks.add(look)
       return Effect.sync(() => this.#looks.delete(look))
@@ -31,10 +29,8 @@ export class Condition {
     return Effect.suspend(() => ready() ? Effect.void : wait)
   }
 
-  /** The fields have changed. Returns the number of fibers that this wakes. */
-  changed(): number {
-    let woken = 0
-    for (const look of this.#looks) if (look()) woken++
-    return woken
+  /** The fields have changed. */
+  changed(): void {
+    for (const look of this.#looks) look()
   }
 }
