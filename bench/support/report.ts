@@ -35,7 +35,8 @@ export interface Result {
   readonly details: unknown
 }
 
-const computeRatio = (figure: Figure): number => figure.columba / figure.floor
+/** Empty where the floor is below what can be measured. */
+const ratioText = ({ columba, floor }: Figure): string => floor === 0 ? "" : `${(columba / floor).toFixed(2)}×`
 
 export const meets = (figure: Figure): boolean | null => {
   if (figure.target === null) return null
@@ -145,7 +146,7 @@ export const drawFigures = ({ benchmark, figures }: Result): string =>
   drawChart(
     figures.map((figure) => ({
       title: figure.name,
-      note: `${computeRatio(figure).toFixed(2)}×`,
+      note: ratioText(figure),
       bars: [
         { series: "bare floor", value: figure.floor, text: `${numberText(figure.floor)} ${figure.unit}` },
         { series: "Columba", value: figure.columba, text: `${numberText(figure.columba)} ${figure.unit}` }
@@ -184,7 +185,7 @@ const formatRow = (figure: Figure): ReadonlyArray<string> => {
     figure.name,
     `${numberText(figure.floor)} ${figure.unit}`,
     `${numberText(figure.columba)} ${figure.unit}`,
-    `${computeRatio(figure).toFixed(2)}×`,
+    ratioText(figure),
     target,
     met === null ? "" : met ? "met" : "missed"
   ]
