@@ -6,7 +6,7 @@ import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/Subscri
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
-import type { DeliveryRow, StoredSubscription } from "../../services/SubscriptionRepository.ts"
+import type { DeliveryRow, HeldClaim, StoredSubscription } from "../../services/SubscriptionRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { MemorySubscription } from "./MemoryDatabase.ts"
 
@@ -54,7 +54,10 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
         rows.set(row.subscription.id, changed)
         return Effect.as(PubSub.publish(changes, undefined), show(changed))
       })
-    const holds = (id: SubscriptionId, epoch: number) => tables.cursors.get(formatCursorName(id))?.epoch === epoch
+    const holds = (claim: HeldClaim) => {
+      const row = tables.cursors.get(claim.sink)
+      return row?.epoch === claim.epoch && row.claim === claim.id
+    }
     const withHealth = (row: Row, health: Partial<Subscription["health"]>): Row => ({
       ...row,
       subscription: { ...row.subscription, health: { ...row.subscription.health, ...health } }
@@ -66,6 +69,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
           if (rows.size >= subscriptionsMax) return Effect.fail(TooManySubscriptions.of(subscriptionsMax))
           tables.cursors.set(formatCursorName(fields.id), {
             epoch: 0,
+            claim: null,
             seq: from === "now" ? tables.head : tables.oldest - 1,
             keep: Duration.toMillis(unconfirmedKeepMax)
           })
@@ -117,16 +121,16 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
         if (cursor !== undefined) tables.cursors.set(formatCursorName(id), { ...cursor, seq, epoch: cursor.epoch + 1 })
         return yield* put(withHealth(before, { held: [] }))
       }),
-      saveHealth: (id, epoch, health) =>
+      saveHealth: (id, claim, health) =>
         Effect.sync(() => {
           const row = rows.get(id)
-          if (row === undefined || !holds(id, epoch)) return false
+          if (row === undefined || !holds(claim)) return false
           rows.set(id, withHealth(row, health))
           return true
         }),
-      disable: Effect.fnUntraced(function*(id, epoch, reason) {
+      disable: Effect.fnUntraced(function*(id, claim, reason) {
         const row = rows.get(id)
-        if (row === undefined || row.subscription.disabled !== null || !holds(id, epoch)) return false
+        if (row === undefined || row.subscription.disabled !== null || !holds(claim)) return false
         yield* put({ ...row, subscription: { ...row.subscription, disabled: { at: isoNow(), reason } } })
         return true
       }),

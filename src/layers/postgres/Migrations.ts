@@ -1,7 +1,8 @@
 /**
  * Migrates the database to the schema this build needs. Runs at every start and changes nothing when the schema is up to
  * date. Concurrent starts are safe: the migrator locks its table, and a process that loses the race to create that
- * table finds it there. Runs again when a statement finds its tables missing, because the database was created anew.
+ * table finds it there. Runs again when a statement finds tables or columns missing, because the database was created anew,
+ * or a copy from before an upgrade was restored.
  */
 import { Effect, Layer, Semaphore } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
@@ -28,6 +29,7 @@ import handOvers from "./migrations/0019_hand_overs.ts"
 import heldDevices from "./migrations/0020_held_devices.ts"
 import claims from "./migrations/0021_claims.ts"
 import outlivedDeaths from "./migrations/0022_outlived_deaths.ts"
+import cursorClaims from "./migrations/0023_cursor_claims.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -50,7 +52,8 @@ const loader = Migrator.fromRecord({
   "0019_hand_overs": handOvers,
   "0020_held_devices": heldDevices,
   "0021_claims": claims,
-  "0022_outlived_deaths": outlivedDeaths
+  "0022_outlived_deaths": outlivedDeaths,
+  "0023_cursor_claims": cursorClaims
 })
 
 /** Returns number and name of each migration that ran. */
@@ -61,12 +64,14 @@ export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }
 export const layer = Layer.effectDiscard(migrate)
 
 /**
- * To be run with the error of a failed statement: creates the tables if they are missing, once for all statements that
+ * To be run with the error of a failed statement: migrates if tables or columns are missing, once for all statements that
  * fail at the same time. Repeating the statement is left to the caller.
  */
 export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
   const one = Semaphore.makeUnsafe(1)
-  const repair = Effect.logError("The database has no tables of ours: it was created anew, and is migrated again").pipe(
+  const repair = Effect.logError(
+    "The database lacks tables or columns of ours: it is new, or an older copy. It is migrated again"
+  ).pipe(
     Effect.andThen(Effect.provideService(migrate, SqlClient.SqlClient, sql)),
     Effect.catchCause((cause) => Effect.logWarning("The database could not be migrated; tried again later", cause))
   )
@@ -75,8 +80,8 @@ export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
 })
 
 /**
- * As `unavailable`, for a database that may be created anew while in use: a statement whose tables are missing has done
- * nothing, so it is tried once more after they are created.
+ * As `unavailable`, for a database that may be replaced while in use: a statement whose tables or columns are missing has done
+ * nothing, so it is tried once more after the migration.
  */
 export const makeAnswered = Effect.map(makeSchemaRepair, (repairSchema) => (operation: string) => {
   const withinReach = unavailable(operation)

@@ -39,6 +39,15 @@ interface EraseRow {
   readonly through: number | null
 }
 
+interface ClaimRow {
+  readonly epoch: number
+  readonly id: string
+  readonly seq: number
+}
+
+/** The columns of a claim, as `ClaimRow`. */
+const claimed = "c.epoch, c.claim::text as id, c.seq::float8 as seq"
+
 interface DeleteRow {
   readonly refused: boolean
   readonly elapsed_ms: number
@@ -120,17 +129,17 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       const kept = start?.keep ?? null
       const keep = PgTypes.float8(kept === null ? null : Duration.toMillis(kept))
       const rows = known === null
-        ? sql.unsafe<{ epoch: number; seq: number }>(
+        ? sql.unsafe<ClaimRow>(
           `insert into sink_cursors as c (sink, epoch, seq, keep)
           select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
           from log_identity l where $2 is not null
-          on conflict (sink) do nothing returning c.epoch, c.seq::float8 as seq`,
+          on conflict (sink) do nothing returning ${claimed}`,
           [PgTypes.text(sink), PgTypes.text(start?.from ?? null), keep]
         )
-        : sql.unsafe<{ epoch: number; seq: number }>(
-          `update sink_cursors as c set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}),
+        : sql.unsafe<ClaimRow>(
+          `update sink_cursors as c set epoch = c.epoch + 1, claim = gen_random_uuid(), seq = least(c.seq, ${headSql}),
             keep = case when $3 then $4::float8 * interval '1 millisecond' else c.keep end
-          where c.sink = $1 and c.epoch = $2 returning c.epoch, c.seq::float8 as seq`,
+          where c.sink = $1 and c.epoch = $2 returning ${claimed}`,
           [PgTypes.text(sink), PgTypes.int4(known), PgTypes.bool(start !== null), keep]
         )
       return rows.pipe(

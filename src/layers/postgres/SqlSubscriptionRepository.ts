@@ -13,8 +13,9 @@ import type {
 } from "../../domain/Subscription.ts"
 import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/SubscriptionErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
-import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
+import { SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
 import type {
+  HeldClaim,
   SealedSubscription,
   StoredSubscription,
   SubscriptionChange
@@ -55,6 +56,11 @@ const columns = `s.id, s.name, s.url, to_json(s.kinds)::text as kinds, to_json(s
   s.disabled_reason, s.enabled_times, s.revision, s.health::text as health,
   ${millis("created_at")} as created_ms, ${millis("updated_at")} as updated_ms,
   coalesce(c.seq, 0)::float8 as confirmed`
+
+/** Whether a claim still holds the cursor; the parameters are `$3` to `$5`. */
+const held = "exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4 and c.claim = $5::uuid)"
+
+const heldParameters = ({ epoch, id, sink }: HeldClaim) => [PgTypes.text(sink), PgTypes.int4(epoch), PgTypes.text(id)]
 
 const withCursor = "left join sink_cursors c on c.sink = 'webhook:' || s.id"
 
@@ -173,23 +179,16 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
           ) select ${columns} from s left join moved c on c.sink = 'webhook:' || s.id`,
           [PgTypes.float8(seq)]
         ),
-      saveHealth: (id, epoch, health) =>
+      saveHealth: (id, claim, health) =>
         sql.unsafe(
-          `update subscriptions set health = $2::text::json where id = $1
-            and exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4) returning id`,
-          [
-            PgTypes.text(id),
-            PgTypes.text(JSON.stringify(health)),
-            PgTypes.text(formatCursorName(id)),
-            PgTypes.int4(epoch)
-          ]
+          `update subscriptions set health = $2::text::json where id = $1 and ${held} returning id`,
+          [PgTypes.text(id), PgTypes.text(JSON.stringify(health)), ...heldParameters(claim)]
         ).pipe(Effect.map((rows) => rows.length > 0), unavailable("record how a subscription is")),
-      disable: Effect.fn("SubscriptionRepository.disable")(function*(id, epoch, reason) {
+      disable: Effect.fn("SubscriptionRepository.disable")(function*(id, claim, reason) {
         const rows = yield* sql.unsafe(
           `update subscriptions set disabled_at = clock_timestamp(), disabled_reason = $2, revision = revision + 1
-          where id = $1 and disabled_at is null
-            and exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4) returning id`,
-          [PgTypes.text(id), PgTypes.text(reason), PgTypes.text(formatCursorName(id)), PgTypes.int4(epoch)]
+          where id = $1 and disabled_at is null and ${held} returning id`,
+          [PgTypes.text(id), PgTypes.text(reason), ...heldParameters(claim)]
         )
         if (rows.length > 0) yield* announce(id)
         return rows.length > 0

@@ -252,7 +252,7 @@ export const make = Effect.fnUntraced(function*(
     const quiet = delivered !== written.deliveredAt &&
       now() - written.healthAt >= Duration.toMillis(quietHealthInterval)
     if (healthVersion !== written.healthVersion || quiet) {
-      if (!(yield* repository.saveHealth(id, claim.epoch, health))) {
+      if (!(yield* repository.saveHealth(id, claim, health))) {
         yield* lost
         return
       }
