@@ -92,7 +92,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "the cursor of a subscription passes events that its endpoint has not accepted",
     file: "src/actors/delivery/webhooks/DeliveryWindow.ts",
     changes: [[
-      "    return this.isEmpty ? this.#through : this.#entries[0]!.event.seq - 1\n",
+      "    return this.#entries[0]?.before ?? this.#through\n",
       "    return this.#through\n"
     ]],
     condemned: ["untaken"],

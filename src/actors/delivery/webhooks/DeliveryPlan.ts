@@ -68,22 +68,22 @@ export class DeliveryPlan {
   }
 
   get through(): number {
-    return this.#window.through
+    return this.#window.through.seq
   }
 
   /** The event of that number, if it is known: another event there means another log. */
   get throughId(): EventId | null {
-    return this.#window.throughId
+    return this.#window.through.id
   }
 
   /** Everything up to here is delivered or held. */
   get cursor(): number {
-    return this.#window.cursor
+    return this.#window.cursor.seq
   }
 
   /** The event of that number, if it is known. */
   get cursorId(): EventId | null {
-    return this.#window.cursorId
+    return this.#window.cursor.id
   }
 
   get inFlight(): number {
@@ -129,10 +129,10 @@ export class DeliveryPlan {
   offer(after: number, events: ReadonlyArray<LoggedEvent>, through: number, throughId: EventId | null): void {
     if (this.through < after || this.through >= through || this.room <= 0) return
     for (const event of events) {
-      if (event.seq <= this.through || !this.#wants(event)) continue
+      if (event.seq <= this.through) continue
       if (this.room <= 0) return
-      this.#window.lookedThrough(event.seq, event.id)
-      if (!this.#held.has(event.deviceId)) this.#window.add(event)
+      if (this.#wants(event) && !this.#held.has(event.deviceId)) this.#window.add(event)
+      else this.#window.lookedThrough(event.seq, event.id)
     }
     this.#window.lookedThrough(through, throughId)
   }

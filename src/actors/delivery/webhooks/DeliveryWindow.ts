@@ -6,39 +6,36 @@ import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
 
+/** A place in the log, with the event of that number if it is known: another event there means another log. */
+export interface LogPlace {
+  readonly seq: number
+  readonly id: EventId | null
+}
+
 export interface Entry {
   readonly event: LoggedEvent
+  /** Between this place and the event there is nothing else to send. */
+  readonly before: LogPlace
   state: "waiting" | "sent" | "done"
 }
 
 export class DeliveryWindow {
-  /** The number up to which the log was read. */
-  #through: number
-  #throughId: EventId | null = null
+  #through: LogPlace
   #entries: Array<Entry> = []
   #bytes = 0
 
   constructor(cursor: number) {
-    this.#through = cursor
+    this.#through = { seq: cursor, id: null }
   }
 
-  get through(): number {
+  /** Up to here the log was read. */
+  get through(): LogPlace {
     return this.#through
   }
 
-  /** The event of that number, if it is known: another event there means another log. */
-  get throughId(): EventId | null {
-    return this.#throughId
-  }
-
   /** Everything up to here is delivered or held. */
-  get cursor(): number {
-    return this.isEmpty ? this.#through : this.#entries[0]!.event.seq - 1
-  }
-
-  /** The event of that number, if it is known. */
-  get cursorId(): EventId | null {
-    return this.isEmpty ? this.#throughId : null
+  get cursor(): LogPlace {
+    return this.#entries[0]?.before ?? this.#through
   }
 
   get isEmpty(): boolean {
@@ -51,13 +48,13 @@ export class DeliveryWindow {
   }
 
   add(event: LoggedEvent): void {
-    this.#entries.push({ event, state: "waiting" })
+    this.#entries.push({ event, before: this.#through, state: "waiting" })
+    this.lookedThrough(event.seq, event.id)
     this.#bytes += event.bytes
   }
 
   lookedThrough(seq: number, id: EventId | null): void {
-    this.#through = seq
-    this.#throughId = id
+    this.#through = { seq, id }
   }
 
   /** The first waiting event whose device is not in `busy`. */
@@ -84,9 +81,7 @@ export class DeliveryWindow {
   forgetWaiting(): void {
     let kept = this.#entries.length
     while (kept > 0 && this.#entries[kept - 1]!.state === "waiting") this.#bytes -= this.#entries[--kept]!.event.bytes
-    if (kept === this.#entries.length) return
-    this.#through = kept === 0 ? this.#entries[0]!.event.seq - 1 : this.#entries[kept - 1]!.event.seq
-    this.#throughId = kept === 0 ? null : this.#entries[kept - 1]!.event.id
+    this.#through = this.#entries[kept]?.before ?? this.#through
     this.#entries = this.#entries.slice(0, kept)
   }
 

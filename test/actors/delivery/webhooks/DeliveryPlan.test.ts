@@ -81,6 +81,36 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual([plan.cursor, plan.cursorId], [5, "id-5"])
   })
 
+  it("knows the event of each position of the cursor, so that a log with another event there refuses the move", () => {
+    const plan = make({ devices: [device(1), device(2)] })
+    fill(plan, [3, 1, 3, 2, 1, 3])
+    const first = sendAll(plan, 0)
+    assert.deepStrictEqual([seqsOf(first), plan.cursor, plan.cursorId], [[2, 4], 1, "id-1"])
+    plan.report(first[0]!, reported("delivered"), 0, at)
+    assert.deepStrictEqual([plan.cursor, plan.cursorId], [3, "id-3"])
+    plan.report(first[1]!, reported("throttled"), 0, at)
+    assert.deepStrictEqual([plan.cursor, plan.cursorId], [4, "id-4"], "the fifth event is read again")
+  })
+
+  it("does not repeat the events of a device that has caught up when the circuit opens", () => {
+    const plan = make()
+    fill(plan, [1, 2])
+    const [refused, slow] = sendAll(plan, 0)
+    plan.report(refused!, reported("refused"), 0, at)
+    fill(plan, [3, 1, 3])
+    const [other] = sendAll(plan, 0)
+    assert.strictEqual(plan.next(5_000)._tag, "ReadHeld")
+    plan.heldRead(device(1), { events: [event(1, 1), event(4, 1)], through: 5 }, 5_000)
+    for (const job of [sendAll(plan, 5_000), sendAll(plan, 5_000)].flat()) {
+      plan.report(job, reported("delivered"), 5_000, at)
+      for (const next of sendAll(plan, 5_000)) plan.report(next, reported("delivered"), 5_000, at)
+    }
+    assert.deepStrictEqual(plan.health.held, [])
+    plan.report(slow!, reported("throttled"), 5_000, at)
+    plan.report(other!, reported("delivered"), 5_000, at)
+    assert.deepStrictEqual([plan.through, plan.throughId], [4, "id-4"])
+  })
+
   it("omits audit events, also if all kinds are selected or the list names them", () => {
     for (const kinds of [null, [auditKind, "message.received"]]) {
       const plan = make({ kinds })
