@@ -27,9 +27,9 @@ export const isDataError = (error: SqlError.SqlError): boolean => {
 export const isNumberTaken = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "UniqueViolation" && /^events_\d+_pkey$/.test(error.reason.constraint)
 
-/** A table or function of ours does not exist (SQLSTATE 42P01, 42883). */
+/** A table, function or column of ours does not exist (SQLSTATE 42P01, 42883, 42703). */
 export const isSchemaMissing = (error: unknown): boolean =>
-  SqlError.isSqlError(error) && ["42P01", "42883"].includes(readCode(error))
+  SqlError.isSqlError(error) && ["42P01", "42883", "42703"].includes(readCode(error))
 
 /** The server is starting (57P03), or has no connection left for us (53300): waiting may help. */
 export const isServerBusy = (error: SqlError.SqlError): boolean => ["53300", "57P03"].includes(readCode(error))

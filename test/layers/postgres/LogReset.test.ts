@@ -1,7 +1,9 @@
 /** An older or another database replaces the current one under a running process: no event committed afterwards is skipped. */
 import { assert, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Stream } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
 import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
 import { ColumbaClient } from "../../../src/client/ColumbaClient.ts"
 import { GatewayName, readPosition } from "../../../src/domain/Ids.ts"
@@ -152,6 +154,15 @@ it.live("recognises by its events a log that has grown past the old head again",
     yield* receives(published, fresh)
     yield* Fiber.join(followed)
     yield* settled(log, 30)
+  }).pipe(Effect.scoped))
+
+it.live("migrates and uses a copy from before an upgrade", () =>
+  Effect.gen(function*() {
+    const { log, url } = yield* startDelivered(3)
+    const operator = yield* PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer))
+    yield* operator.unsafe("alter table sink_cursors drop column claim")
+    yield* operator.unsafe("delete from columba_migrations where migration_id >= 23")
+    assert.deepInclude(yield* log.claimCursor("later", "beginning"), { seq: 0, epoch: 1 })
   }).pipe(Effect.scoped))
 
 it.live("migrates and uses a database that was dropped and created anew", () =>
