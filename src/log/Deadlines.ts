@@ -7,6 +7,9 @@ import type { Clock, Fiber } from "effect"
 
 const nanosInMilli = 1_000_000n
 
+/** Deadlines within this time share a moment, since every waiting reader is looked at for each. */
+const grain = 500n * nanosInMilli
+
 export class Deadlines {
   readonly #clock: Clock.Clock
   readonly #runFork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
@@ -24,22 +27,23 @@ export class Deadlines {
     this.#onTime = onTime
   }
 
-  /** Whether this time of the monotonic clock has passed. If not, `onTime` is called when it does. */
+  /** Whether this time of the monotonic clock has passed. If not, `onTime` is called at most half a second after it has. */
   passed(deadline: bigint): boolean {
     const now = this.#clock.monotonicTimeNanosUnsafe()
     if (now >= deadline) return true
-    if (this.#timerAt === null || deadline < this.#timerAt) this.#wakeAt(deadline, now)
+    const at = (deadline + grain - 1n) / grain * grain
+    if (this.#timerAt === null || at < this.#timerAt) this.#wakeAt(at, now)
     return false
   }
 
-  #wakeAt(deadline: bigint, now: bigint): void {
-    this.#timerAt = deadline
-    const wait = Duration.millis(Number((deadline - now + nanosInMilli - 1n) / nanosInMilli))
+  #wakeAt(at: bigint, now: bigint): void {
+    this.#timerAt = at
+    const wait = Duration.millis(Number((at - now + nanosInMilli - 1n) / nanosInMilli))
     this.#runFork(Effect.andThen(
       this.#clock.sleep(wait),
       Effect.sync(() => {
         // Replaced by an earlier timer, which also handles the remaining deadlines.
-        if (this.#timerAt !== deadline) return
+        if (this.#timerAt !== at) return
         this.#timerAt = null
         this.#onTime()
       })

@@ -18,6 +18,7 @@ import * as Metrics from "../../../services/Metrics.ts"
 import { OutboundHttp } from "../../../services/OutboundHttp.ts"
 import { Readiness } from "../../../services/Readiness.ts"
 import { SecretSeal } from "../../../services/SecretSeal.ts"
+import { Condition } from "../../../services/Condition.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
 import { formatCursorName, SubscriptionRepository } from "../../../services/SubscriptionRepository.ts"
 import type { StoredSubscription } from "../../../services/SubscriptionRepository.ts"
@@ -79,6 +80,7 @@ export const make = Effect.fnUntraced(function*(
   const catchUp = Semaphore.makeUnsafe(bounds.catchUpReadsMax)
   const parts = { log, repository, outbound, seal, journal, bodies, catchUp, feed }
   const couriers = new Map<SubscriptionId, Courier.Courier>()
+  const delivering = new Condition()
   const running = new Map<SubscriptionId, Running>()
 
   /** Runs one claim of one subscription until it ends, and returns why it ended. */
@@ -87,6 +89,7 @@ export const make = Effect.fnUntraced(function*(
     return Effect.scoped(Effect.gen(function*() {
       const courier = yield* Courier.make(parts, stored, claim)
       couriers.set(id, courier)
+      delivering.changed()
       yield* Effect.addFinalizer(() => Effect.sync(() => couriers.delete(id)))
       return yield* courier.ended
     }))
@@ -240,13 +243,17 @@ export const make = Effect.fnUntraced(function*(
     for (const courier of couriers.values()) courier.offer(page)
   }
 
-  /** Reads from the head on. Ends when the log is another one; then every courier starts again as well. */
+  /**
+   * Reads from the head on, once there is a courier: most installations have none, and waking a reader for each commit is a
+   * noticeable part of its cost. Ends when the log is another one; then every courier starts again as well.
+   */
   const read = Effect.gen(function*() {
+    yield* delivering.waitUntil(() => couriers.size > 0)
     const { head, headId } = yield* Effect.retry(log.bounds, storageRetry).pipe(Effect.orDie)
     offer({ after: head, events: [], through: head, throughId: headId })
-    yield* Effect.suspend(() =>
-      Stream.runForEach(
-        log.follow({ after: feed.through, mark: feed.throughId }),
+    return yield* Effect.suspend(() =>
+      log.followEach(
+        { after: feed.through, mark: feed.throughId },
         (page) => Effect.sync(() => offer({ ...page, after: feed.through }))
       )
     ).pipe(Effect.retry({ schedule: storageRetry, while: ({ _tag }) => _tag === "StorageUnavailable" }))
