@@ -270,7 +270,7 @@ export class SimulatedProcess implements Front, ShardHolder {
 
 /**
  * A reader of the event stream who continues after the last event that he has, and may be cut off at any event. When the log
- * was reset, he reads again all that it keeps, in place of what he had.
+ * was reset, or is a copy that has deleted the next events, he reads again all that it keeps, in place of what he had.
  */
 const follow = (log: EventLog["Service"], reading: World["reading"], isRead: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
@@ -287,7 +287,7 @@ const follow = (log: EventLog["Service"], reading: World["reading"], isRead: () 
         })
     )
   }).pipe(
-    Effect.catchTag("LogReset", ({ oldest }) =>
+    Effect.catchTag(["LogReset", "EventsExpired"], ({ oldest }) =>
       Effect.sync(() => {
         if (!isRead()) return
         reading.from = Number(oldest)

@@ -11,8 +11,9 @@
  */
 import { Clock, Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope } from "effect"
 import { LogReset } from "../../domain/MessageErrors.ts"
-import { EventLog } from "../../services/EventLog.ts"
-import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
+import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import { CursorLost, EventLog } from "../../services/EventLog.ts"
+import type { CursorClaim } from "../../services/EventLog.ts"
 import type { EventSink, SinkUnavailable } from "../../services/EventSink.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { SinkRelays } from "../../services/SinkRelays.ts"
@@ -198,23 +199,39 @@ const settleCursor = Effect.fnUntraced(function*(
   progress.settled = confirmed
 })
 
-/** Makes one attempt after another, until the log is another one. */
+/**
+ * Skips events that were deleted. Retention deletes no event that the cursor has not passed, unless it waits for the sink only for a
+ * time. If the cursor has passed them, the database is a copy in which the sink has come further: its cursor is claimed again.
+ */
+const skipDeleted = Effect.fnUntraced(function*(
+  log: EventLog["Service"],
+  progress: SinkProgress,
+  oldest: number
+): Effect.fn.Return<void, CursorLost | StorageUnavailable> {
+  const row = (yield* log.cursors).find(({ sink }) => sink === progress.sink)
+  if (row?.epoch !== progress.epoch || row.seq >= oldest - 1) {
+    return yield* CursorLost.of(progress.sink, progress.epoch)
+  }
+  yield* progress.skipTo(oldest - 1)
+})
+
+/** Makes one attempt after another, until the log is another one or the cursor is lost. */
 const deliver = (
   log: EventLog["Service"],
   sink: EventSink,
   progress: SinkProgress,
   confirms: Queue.Enqueue<void>
-): Effect.Effect<never, LogReset> =>
+): Effect.Effect<never, LogReset | CursorLost> =>
   Effect.suspend(() => {
     const before = progress.confirmed
     return attempt(log, sink, progress, confirms).pipe(
       Effect.catchTag("EventsExpired", (error) =>
-        Effect.andThen(progress.skipTo(Number(error.oldest) - 1), Queue.offer(confirms, undefined))),
-      Effect.catchTag("LogReset", (reset) =>
-        Effect.succeed(reset)),
+        Effect.andThen(skipDeleted(log, progress, Number(error.oldest)), Queue.offer(confirms, undefined))),
+      Effect.catchTag(["LogReset", "CursorLost"], (ended) =>
+        Effect.succeed(ended)),
       Effect.catchCause(progress.failed),
-      Effect.flatMap((ended): Effect.Effect<void, LogReset | typeof noProgress> => {
-        if (ended instanceof LogReset) return Effect.fail(ended)
+      Effect.flatMap((ended): Effect.Effect<void, LogReset | CursorLost | typeof noProgress> => {
+        if (ended instanceof LogReset || ended instanceof CursorLost) return Effect.fail(ended)
         return progress.confirmed > before ? Effect.void : Effect.fail(noProgress)
       })
     )

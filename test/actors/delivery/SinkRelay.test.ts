@@ -267,6 +267,21 @@ describe("a relay and its cursor", () => {
       yield* log.reaches(10)
     }))
 
+  it.effect("counts nothing as deleted in a copy of the database in which it has come further, and continues there", () =>
+    Effect.gen(function*() {
+      const { call, log, view } = yield* relayed({ events: 3 })
+      yield* (yield* call).confirm
+      yield* log.reaches(3)
+      Object.assign(log, { oldest: 6, cursor: 8, epoch: 5 })
+      yield* log.add(7)
+      yield* TestClock.adjust("2 minutes")
+      const run = yield* call
+      assert.deepStrictEqual(run.seqs, [9, 10])
+      assert.strictEqual((yield* view).expired, 0)
+      yield* run.confirm
+      yield* log.reaches(10)
+    }))
+
   it.effect("does not wait for the cursor to be durable before it sends the next run", () =>
     Effect.gen(function*() {
       const log = makeLog(129)

@@ -225,7 +225,9 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
+  /** Under another claim, the database is a copy in which the subscription has come further. */
   const expired = Effect.fnUntraced(function*(oldest: number) {
+    if (!(yield* repository.saveHealth(id, claim, plan.health))) return yield* Effect.asVoid(lost)
     const gone = plan.skipTo(oldest - 1)
     yield* Metric.update(Metrics.subscriptionEventsExpired, gone)
     yield* Effect.logError("Events were deleted before a subscription got to them; it continues with the oldest kept", {
@@ -233,7 +235,7 @@ export const make = Effect.fnUntraced(function*(
       numbers: gone,
       oldest
     })
-  })
+  }, Effect.catchTag("StorageUnavailable", () => Effect.sleep(readAgainAfter)))
 
   const reset = Effect.asVoid(Deferred.succeed(ended, { _tag: "LogReset" }))
 
