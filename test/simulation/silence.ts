@@ -3,6 +3,7 @@
  * history has; other losses then lie in the gap that is recorded for it. Where only acks, edits and the like were lost, no
  * history shows it, and no gap can be expected.
  */
+import { unpostedDetail } from "../../src/actors/device/receptionGaps.ts"
 import type { Gap } from "../../src/domain/Gap.ts"
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 
@@ -24,9 +25,9 @@ export const selectProvable = (
 ): ReadonlyArray<Emission> => {
   const gapsBy = Map.groupBy(gaps, ({ deviceId }) => upstreamOf.get(deviceId) ?? "")
   return [...Map.groupBy(emissions, ({ device }) => device)].flatMap(([device, some]) => {
-    const own = (gapsBy.get(device) ?? []).map(({ cause, endedAt, openedAt }) => ({
-      from: cause === "deaf" ? null : Date.parse(openedAt),
-      to: endedAt === null ? Number.POSITIVE_INFINITY : Date.parse(endedAt)
+    const own = (gapsBy.get(device) ?? []).map((gap) => ({
+      from: isRevealed(gap) ? null : Date.parse(gap.openedAt),
+      to: gap.endedAt === null ? Number.POSITIVE_INFINITY : Date.parse(gap.endedAt)
     }))
     return listEpisodes(some, own).filter((episode) =>
       !episode[0]!.silent ||
@@ -36,6 +37,9 @@ export const selectProvable = (
     ).flat()
   })
 }
+
+/** Only lost messages revealed it, so it must begin before the first event that may be lost with them. */
+const isRevealed = ({ cause, detail }: Gap): boolean => cause === "deaf" && !detail.startsWith(unpostedDetail)
 
 interface Interval {
   /** Null if another silently lost event revealed it. */

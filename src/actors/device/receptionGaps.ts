@@ -186,6 +186,9 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
   return records
 }
 
+/** The detail of a gap that begins with the last reading of the gateway's settings in which it did. */
+export const unpostedDetail = "the gateway did not post the device's events to us"
+
 /** The gateway posted the device's events to us at this time of the monotonic clock. */
 export const notePosting = ({ reception }: DeviceCell, at: number): void => {
   reception.postedAt = Math.max(reception.postedAt, at)
@@ -203,7 +206,7 @@ export const missPosts = (cell: DeviceCell): GapRecords => {
     from: Math.max(reception.floor, from),
     to: host.time.now(),
     cause: "deaf",
-    detail: "the gateway did not post the device's events to us",
+    detail: unpostedDetail,
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   if (now === "receiving") host.backfill.receptionProven(cell)
