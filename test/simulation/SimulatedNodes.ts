@@ -29,6 +29,8 @@ const noticedWithin = 120_000
 
 export class SimulatedNodes {
   lives = 0
+  /** When the last life began. */
+  begunAt = 0
   /** The process to which the reader of the stream is connected. */
   reader: SimulatedProcess | null = null
   readonly shards: SimulatedShards | null
@@ -67,6 +69,7 @@ export class SimulatedNodes {
 
   #live(place: number): void {
     const number = ++this.lives
+    this.begunAt = this.#time.now
     this.#trace.add(`life ${number} begins`)
     const process = this.#options.start(number, this.shards)
     this.#places[place] = process

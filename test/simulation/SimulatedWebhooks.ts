@@ -43,6 +43,8 @@ interface Outgoing {
   readonly begun: number
   /** The process that was suspended at every try; null if one ran, or before the first try. */
   stoodStill: Machine | null
+  /** A process has accepted it, whether or not its answer came. */
+  accepted: boolean
 }
 
 /** A process that was suspended records it this long after it runs again, unless the database prevents it. */
@@ -61,7 +63,7 @@ export class SimulatedWebhooks {
   }
 
   post(phone: SimulatedPhone, fact: Fact, emission: Emission): void {
-    this.#try({ phone, fact, emission, begun: this.#gateway.time.now, stoodStill: null }, 0)
+    this.#try({ phone, fact, emission, begun: this.#gateway.time.now, stoodStill: null, accepted: false }, 0)
   }
 
   #try(outgoing: Outgoing, tries: number): void {
@@ -73,7 +75,8 @@ export class SimulatedWebhooks {
     const giveUp = () => {
       // An event that was sent to a session is lost only if that session breaks, which shows. That the gateway had no address to
       // post to is noticed when the address is set.
-      emission.silent ||= gateway.shape.liveEvents === "webhook" ? address !== undefined : emission.sockets === 0
+      const isUntold = gateway.shape.liveEvents === "webhook" ? address !== undefined : emission.sockets === 0
+      emission.silent ||= isUntold && !outgoing.accepted
       if (outgoing.stoodStill !== null && gateway.shape.liveEvents === "webhook") {
         this.#unanswered(emission, outgoing.stoodStill)
       }
@@ -99,6 +102,7 @@ export class SimulatedWebhooks {
       const body = Buffer.from(JSON.stringify({ slot: phone.upstreamId, fact } satisfies Post))
       const device = new URL(address.url).searchParams.get("device")
       front.take({ gateway: gateway.name, device, headers: { [signature]: address.secret }, body }, (outcome) => {
+        outgoing.accepted ||= webhookOutcomes[outcome].status < 300
         if (random.chance(gateway.faults.answerLost)) return
         time.after(gateway.delay(), () => {
           if (webhookOutcomes[outcome].status >= 300) {

@@ -323,6 +323,8 @@ export class Simulation {
   #unrest(quietSince: number): ReadonlyArray<string> {
     const found: Array<string> = []
     const { tables } = this.database
+    // It takes some time until a new process has recorded what was missed before it.
+    if (this.nodes.running.length === 0 || this.time.now < this.nodes.begunAt + 60_000) found.push("no process runs yet")
     const since = new Date(this.time.wall - this.time.now + quietSince + 60_000).toISOString()
     for (const gateway of this.gateways) {
       for (const { deviceId, upstreamId } of gateway.phones) {
