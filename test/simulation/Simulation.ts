@@ -3,6 +3,7 @@
  * program must come to rest by itself; then the ledgers are compared. Everything follows from the seed.
  */
 import { Context, Effect } from "effect"
+import { processKilled } from "../../src/actors/Supervision.ts"
 import type { Gap } from "../../src/domain/Gap.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
@@ -152,6 +153,7 @@ export class Simulation {
     const rested = await time.runUntil(time.now + restMax, () => {
       if (time.now < lookAt) return false
       lookAt = time.now + lookEvery
+      this.#releaseDevices()
       return this.#unrest(quietSince).length === 0
     })
     const unrest = rested ? [] : this.#unrest(quietSince)
@@ -319,12 +321,24 @@ export class Simulation {
     }
   }
 
+  /** An operator releases devices that were blamed for the deaths of their processes: these were killed. */
+  #releaseDevices(): void {
+    for (const { device: { id, state } } of this.database.tables.devices.values()) {
+      if (state._tag !== "Quarantined" || state.reason.code !== processKilled) continue
+      this.trace.add(`${id} is released`)
+      Effect.runSync(Effect.ignore(Context.get(this.database.direct, DeviceRepository).requestRelease(id)))
+      this.database.tell(({ onDevices }) => onDevices(id))
+    }
+  }
+
   /** What is not yet in its final state at the end. */
   #unrest(quietSince: number): ReadonlyArray<string> {
     const found: Array<string> = []
     const { tables } = this.database
     // It takes some time until a new process has recorded what was missed before it.
-    if (this.nodes.running.length === 0 || this.time.now < this.nodes.begunAt + 60_000) found.push("no process runs yet")
+    if (this.nodes.running.length === 0 || this.time.now < this.nodes.begunAt + 60_000) {
+      found.push("no process runs yet")
+    }
     const since = new Date(this.time.wall - this.time.now + quietSince + 60_000).toISOString()
     for (const gateway of this.gateways) {
       for (const { deviceId, upstreamId } of gateway.phones) {
