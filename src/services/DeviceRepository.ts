@@ -19,6 +19,15 @@ export interface Page<A> {
   readonly next: string | null
 }
 
+/** 2026-01-01, in milliseconds. */
+export const epochsBegin = 1_767_225_600_000
+
+/**
+ * The least epoch of a claim at this time: a claim in one copy of the database then has no epoch that another copy has assigned
+ * before. In half seconds, which fit into an integer until 2060.
+ */
+export const epochAt = (millis: number): number => Math.floor((millis - epochsBegin) / 500)
+
 /** A claim of one device, by the database's clock. */
 export interface DeviceClaim {
   readonly epoch: number
@@ -47,7 +56,7 @@ export interface DeviceClaim {
 export interface HandOver {
   /** The epoch of the last claim. */
   readonly epoch: number
-  /** Identifies the last claim itself: an older database assigns the same epochs again. */
+  /** Identifies the last claim itself. */
   readonly claim: string
   /** Whether it is recorded as online. */
   readonly online: boolean
@@ -109,13 +118,24 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly requestRelease: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
   /**
-   * Makes `owner` the owner of these devices and raises the epoch of each, ordered against all appends: events of an
+   * Makes `owner` the owner of these devices and raises the epoch of each (see `epochAt`), ordered against all appends: events of an
    * older epoch were committed before, and none can be committed after. Ids without a device are left out.
    */
   readonly claim: (
     owner: string,
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, DeviceClaim>, StorageUnavailable>
+
+  /**
+   * `owner` is not the last one that ran its devices, apart from those that it runs (`running`): an older database has forgotten
+   * others. Of these, what was received until `aliveUntil` is in the log; null if that is not known. A device without reception
+   * is not changed.
+   */
+  readonly disclaim: (
+    owner: string,
+    running: ReadonlyArray<DeviceId>,
+    aliveUntil: Timestamp | null
+  ) => Effect.Effect<void, StorageUnavailable>
 
   /** Records that `owner` is about to start these devices, so that a crash can be attributed to them. */
   readonly beginTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>

@@ -263,7 +263,8 @@ export const gapRepositoryConformance = (
         const back = later(at, -10_000)
         assert.strictEqual(yield* beat(back, at), back, "a database's clock that is set back is followed")
         const taken = (yield* devices.claim("node-c", [id])).get(id)!
-        assert.deepInclude(taken, { aliveUntil: back, epoch: 3 })
+        assert.strictEqual(taken.aliveUntil, back)
+        assert.isAbove(taken.epoch, epoch)
         const { newest, now } = yield* gaps.heartbeat("nobody")
         assert(taken.claimedAt <= now && newest !== null && newest >= back)
       }))
@@ -317,9 +318,11 @@ export const gapRepositoryConformance = (
         assert.isNotNull(aliveUntil)
         const claimedBy = yield* gaps.now
         yield* until("the database's clock has moved on", Effect.map(gaps.now, (now) => now > claimedBy))
-        assert.deepInclude(yield* claim("node-b"), { aliveUntil, epoch: epoch + 1 }, "the answer was lost")
+        const second = yield* claim("node-b")
+        assert.strictEqual(second.aliveUntil, aliveUntil, "the answer was lost")
         const third = yield* claim("node-c")
-        assert.deepInclude(third, { aliveUntil, epoch: epoch + 2 }, "node-b has died")
+        assert.strictEqual(third.aliveUntil, aliveUntil, "node-b has died")
+        assert(epoch < second.epoch && second.epoch < third.epoch)
         yield* log.append([stateDraft(id, "Inactive")], { fence: { deviceId: id, epoch } })
           .pipe(Effect.flip)
         assert.strictEqual((yield* claim("node-d")).aliveUntil, aliveUntil, "what is refused records nothing")

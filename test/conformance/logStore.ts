@@ -160,7 +160,7 @@ export const logStoreConformance = (
         const messages = yield* MessageRepository
         const id = freshDevice()
         yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
-        yield* devices.claim("node-a", [id])
+        const { epoch } = (yield* devices.claim("node-a", [id])).get(id)!
         const [early, late] = [freshWaId(), freshWaId()]
         const read = (waId: string) => ({
           _tag: "Ack" as const,
@@ -172,12 +172,12 @@ export const logStoreConformance = (
         const batch = {
           groups: [
             group([own(early), stateDraft(id, "LoggedOut")], {
-              fence: { deviceId: id, epoch: 7 },
+              fence: { deviceId: id, epoch: epoch + 7 },
               effects: [read(late)]
             }),
             group([own(late)]),
             group([messageDraft({ device: id }), own(early)], {
-              fence: { deviceId: id, epoch: 1 },
+              fence: { deviceId: id, epoch },
               effects: [read(early)]
             })
           ],

@@ -4,7 +4,7 @@ import { Effect, Fiber, Queue, Stream } from "effect"
 import type { Layer } from "effect"
 import type { Device } from "../../src/domain/Device.ts"
 import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
-import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { DeviceRepository, epochAt } from "../../src/services/DeviceRepository.ts"
 import type { Page } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
@@ -36,6 +36,18 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual(new Set(seen).size, seen.length)
         const desired = (yield* devices.desired()).map((device) => device.id)
         assert.deepStrictEqual(desired.filter((id) => ids.includes(id)), ids)
+      }))
+
+    it.effect("assigns epochs that follow the time, so that another copy of the database does not assign them again", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const id = freshDevice()
+        yield* devices.insert(makeFields(id))
+        const claim = Effect.map(devices.claim("one", [id]), (claims) => claims.get(id)!)
+        const first = yield* claim
+        const second = yield* claim
+        assert.isAtLeast(first.epoch, epochAt(Date.parse(first.claimedAt)))
+        assert.isAbove(second.epoch, first.epoch)
       }))
 
     it.effect("returns the process that has claimed a device", () =>
@@ -93,6 +105,26 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(yield* claim(32), all(16, 0, null), "at most")
       }))
 
+    it.effect("knows no later life of devices that their owner disclaims, because an older database has forgotten others", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const log = yield* EventLog
+        const ids = [freshDevice(), freshDevice(), freshDevice(), freshDevice()] as const
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        const [running, , unknown, inactive] = ids
+        yield* devices.claim("restored", ids)
+        yield* log.append(ids.map((id) => stateDraft(id, id === inactive ? "Inactive" : "LoggedOut")))
+        const before = "2026-01-01T00:00:00.000Z"
+        yield* devices.disclaim("another", ids, before)
+        yield* devices.disclaim("restored", [running, unknown], before)
+        yield* devices.disclaim("restored", [running], null)
+        const claims = yield* devices.claim("next", ids)
+        const alive = ids.map((id) => claims.get(id)!.aliveUntil!)
+        assert.deepStrictEqual(alive.slice(1, 3), [before, new Date(0).toISOString()])
+        assert.isAbove(Date.parse(alive[0]!), Date.parse(before))
+        assert.strictEqual(alive[3], alive[0])
+      }))
+
     it.effect("returns for a moving device the claim under which it is online, and the claim to which it was handed over", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
@@ -106,7 +138,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         yield* log.append([{ ...draft, data: { ...draft.data, state: online } }])
         const first = yield* read
         const claimOf = (id: DeviceId, of: typeof first) => of.get(id)!.claim
-        const before = { epoch: 1, confirmed: null }
+        const before = { epoch: first.get(ids[0])!.epoch, confirmed: null }
         assert.deepStrictEqual(
           first,
           new Map([
@@ -118,6 +150,8 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const second = yield* read
         const claims = [claimOf(ids[0], first), claimOf(ids[1], first), claimOf(ids[0], second)]
         assert.strictEqual(new Set(claims).size, 3)
+        const { epoch } = second.get(ids[0])!
+        assert.isAbove(epoch, before.epoch)
         yield* devices.confirmHandOvers(new Map([[ids[0], claims[0]!], [ids[1], claims[0]!]]))
         assert.deepStrictEqual(yield* read, second, "not the last claim, or that of another device")
         yield* devices.confirmHandOvers(new Map([[ids[0], claims[2]!], [ids[1], claims[1]!]]))
@@ -125,8 +159,8 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(
           yield* read,
           new Map([
-            [ids[0], { epoch: 2, claim: claims[2]!, online: true, confirmed: 2 }],
-            [ids[1], { epoch: 1, claim: claims[1]!, online: false, confirmed: 1 }]
+            [ids[0], { epoch, claim: claims[2]!, online: true, confirmed: epoch }],
+            [ids[1], { ...before, claim: claims[1]!, online: false, confirmed: before.epoch }]
           ])
         )
       }))

@@ -85,6 +85,7 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
       DeviceRepository.of({
         ...devices,
         claim: (owner, ids) => ask("claim", devices.claim(owner, ids), true),
+        disclaim: (owner, running, aliveUntil) => ask("disclaim", devices.disclaim(owner, running, aliveUntil), true),
         recorded: (ids, transitionsMax) => ask("recorded", devices.recorded(ids, transitionsMax)),
         owner: (id) => ask("owner", devices.owner(id)),
         handOvers: (ids) => ask("hand-overs", devices.handOvers(ids)),

@@ -121,12 +121,16 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
   reception.watermark = parse(older.watermark?.through)
   reception.sweptAt = parse(older.watermark?.sweptAt)
   const known = new Set(older.gaps.map(({ id }) => id))
-  for (const gap of reception.gaps.gaps) {
-    if (known.has(gap.id)) continue
-    orders.push({ _tag: "Open", gap })
-    const { endedAt } = gap
-    if (endedAt !== null) orders.push({ _tag: "End", gap: { ...gap, endedAt } })
-  }
+  const gaps = reception.gaps.gaps.map((gap): TrackedGap => {
+    if (known.has(gap.id)) return gap
+    // Under the same id it may be closed there, with another end: the older log may be a copy in which others continued.
+    const again = { ...gap, id: makeGapId(host.clock.currentTimeMillisUnsafe()) }
+    orders.push({ _tag: "Open", gap: again })
+    const { endedAt } = again
+    if (endedAt !== null) orders.push({ _tag: "End", gap: { ...again, endedAt } })
+    return again
+  })
+  reception.gaps = { ...reception.gaps, gaps }
   const remembered = new Set(reception.gaps.gaps.map(({ id }) => id))
   for (const gap of older.gaps.map(toTracked)) {
     if (remembered.has(gap.id)) continue

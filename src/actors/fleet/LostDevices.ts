@@ -6,7 +6,7 @@
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
-import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { Placement } from "./Placement.ts"
 
@@ -26,13 +26,8 @@ export interface LostDevices {
   readonly count: () => number
   /** The device may be claimed again: the placement has assigned or removed it. */
   readonly forget: (id: DeviceId) => void
-  /**
-   * All may be claimed again: the claims that refused them no longer exist, because the database was replaced. The older
-   * database has the events received until `aliveUntil`.
-   */
-  readonly forgetAll: (aliveUntil: Timestamp | null) => void
-  /** Once per device that `forgetAll` has released: the time until which the log has its events. Undefined for all others. */
-  readonly takeAliveUntil: (id: DeviceId) => Timestamp | null | undefined
+  /** All may be claimed again: the claims that refused them no longer exist, because the database was replaced. */
+  readonly forgetAll: () => void
 }
 
 /** `onAgain` is called with a device that may be claimed again after some time (`Placement.reclaimAfter`). */
@@ -45,7 +40,6 @@ export const make = Effect.fnUntraced(function*(
   const scope = yield* Effect.scope
   const refused = new Set<DeviceId>()
   const lost = new Set<DeviceId>()
-  const aliveUntil = new Map<DeviceId, Timestamp | null>()
 
   const lose = (id: DeviceId): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -76,15 +70,9 @@ export const make = Effect.fnUntraced(function*(
     has: (id) => lost.has(id) || refused.has(id),
     count: () => lost.size,
     forget: (id) => void lost.delete(id),
-    forgetAll: (until) => {
-      for (const id of [...lost, ...refused]) aliveUntil.set(id, until)
+    forgetAll: () => {
       lost.clear()
       refused.clear()
-    },
-    takeAliveUntil: (id) => {
-      const until = aliveUntil.get(id)
-      aliveUntil.delete(id)
-      return until
     }
   }
 })

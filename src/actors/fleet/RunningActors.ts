@@ -156,17 +156,11 @@ export const make = Effect.fnUntraced(function*(
       }
       if (verdict === "quarantine") cell.begin = killsProcess(claimed.deaths)
       const row = recorded.get(id)
-      const aliveUntil = lost.takeAliveUntil(id)
       hosts.activate(
         cell,
         claimed.epoch,
         restore(row, cell.device.jid, readNow()),
-        restoreReception(
-          row,
-          aliveUntil === undefined ? claimed : { ...claimed, aliveUntil },
-          gaps.get(id) ?? [],
-          watermarks.get(id)
-        )
+        restoreReception(row, claimed, gaps.get(id) ?? [], watermarks.get(id))
       )
       yield* run(cell)
     }
@@ -199,6 +193,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const reclaim = Effect.fnUntraced(function*(forgotten: Forgotten) {
+    // Others that it names as ours belong to another process, or to none. Our next heartbeat is not theirs.
+    yield* repository.disclaim(owner, [...cells.keys()], forgotten.from)
     const found = yield* Effect.forEach(Arr.chunksOf([...cells.keys()], claimMax), claim)
     // Synchronous from here on: decisions made meanwhile must be neither refused nor repeated.
     for (const { claims, gaps, watermarks } of found) {
@@ -212,8 +208,7 @@ export const make = Effect.fnUntraced(function*(
         recordAgain(cell)
       }
     }
-    // The owners according to the older database had the devices before us.
-    lost.forgetAll(forgotten.from)
+    lost.forgetAll()
   })
 
   return {

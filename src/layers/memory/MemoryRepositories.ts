@@ -12,7 +12,7 @@ import type { LoggedEvent } from "../../domain/Event.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
-import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
+import { aliveFor, DeviceRepository, epochAt } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim, HandOver } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow, MemoryTables } from "./MemoryDatabase.ts"
@@ -114,7 +114,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           for (const id of ids) {
             const row = tables.devices.get(id)
             if (row === undefined || claims.has(id)) continue
-            const epoch = row.epoch + 1
+            const epoch = Math.max(row.epoch + 1, epochAt(now()))
             const aliveUntil = row.aliveUntil ??
               (row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null)
             const { deaths, triedWith } = findDeaths(tables, row, owner, claimedAt)
@@ -129,6 +129,15 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             })
           }
           return claims
+        }),
+      disclaim: (owner, running, aliveUntil) =>
+        Effect.sync(() => {
+          for (const [id, row] of tables.devices) {
+            if (row.owner !== owner || row.aliveUntil !== null || running.includes(row.device.id)) continue
+            const { _tag } = row.device.state
+            if (_tag === "Inactive" || _tag === "Quarantined") continue
+            tables.devices.set(id, { ...row, aliveUntil: aliveUntil ?? new Date(0).toISOString() })
+          }
         }),
       beginTrial: (owner, ids) =>
         Effect.sync(() => {

@@ -29,7 +29,7 @@ import handOvers from "./migrations/0019_hand_overs.ts"
 import heldDevices from "./migrations/0020_held_devices.ts"
 import claims from "./migrations/0021_claims.ts"
 import outlivedDeaths from "./migrations/0022_outlived_deaths.ts"
-import cursorClaims from "./migrations/0023_cursor_claims.ts"
+import copiedClaims from "./migrations/0023_copied_claims.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -53,7 +53,7 @@ const loader = Migrator.fromRecord({
   "0020_held_devices": heldDevices,
   "0021_claims": claims,
   "0022_outlived_deaths": outlivedDeaths,
-  "0023_cursor_claims": cursorClaims
+  "0023_copied_claims": copiedClaims
 })
 
 /** Returns number and name of each migration that ran. */

@@ -126,6 +126,15 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
           answered("claim devices")
         ),
+      // Takes the lock of appends and claims first, so that these cannot deadlock with it.
+      disclaim: (owner, running, aliveUntil) =>
+        sql.unsafe(
+          `with locked as materialized (select pg_advisory_xact_lock(4341001, 1))
+          update devices d set alive_until = coalesce($3::timestamptz, to_timestamp(0)) from locked
+          where d.owner = $1 and d.id <> all ($2::text[]) and d.alive_until is null
+            and d.state_tag not in ('Inactive', 'Quarantined')`,
+          [PgTypes.text(owner), [...running], PgTypes.text(aliveUntil)]
+        ).pipe(Effect.asVoid, answered("disclaim devices")),
       // Rows of a process that crashed remain for those that claim its devices; after a day nobody does.
       beginTrial: (owner, ids) =>
         sql.unsafe(

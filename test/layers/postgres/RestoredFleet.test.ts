@@ -1,6 +1,8 @@
 /** A fleet whose database is restored to a state from before the fleet claimed its devices. */
 import { assert, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Scope } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Context, Duration, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
 import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
 import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
@@ -105,3 +107,35 @@ it.live(
       )
     }).pipe(Effect.scoped)
 )
+
+it.live("records a lasting gap again in a copy of the database in which that gap has ended long ago", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const gateway = new ScriptedGateway()
+    const context = yield* Layer.build(layer(url, gateway))
+    const devices = Context.get(context, DeviceRepository)
+    const ledger = Context.get(context, GapRepository)
+    const id = freshDevice()
+    yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+    yield* until("it is online", Effect.map(Effect.orDie(devices.get(id)), ({ state }) => state._tag === "Online"))
+    gateway.mode = "upstreamDown"
+    gateway.live(id)[0]!.lose("transport")
+    const open = Effect.map(ledger.openOf([id]), (gaps) => gaps.get(id) ?? [])
+    yield* until("its gap is recorded", Effect.map(open, (gaps) => gaps.length === 1))
+    const [gap] = yield* open
+    const operator = yield* PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer))
+    const beats = new Set<string>()
+    const beat = operator.unsafe<{ at: string }>("select alive_at::text as at from process_heartbeats")
+    yield* until("heartbeats are written", Effect.map(Effect.orDie(beat), ([row]) => beats.add(row!.at).size > 3))
+    // As in a copy in which another process has brought it online again.
+    yield* operator.unsafe(
+      `with other as (update process_heartbeats set alive_at = alive_at - interval '1 hour')
+      update gaps set status = 'unprovable', ended_at = opened_at, closed_at = opened_at`
+    )
+    yield* until("it is recorded again", Effect.map(open, (gaps) => gaps.some(({ endedAt }) => endedAt === null)))
+    const lasting = (yield* open).filter(({ endedAt }) => endedAt === null)
+    assert.deepStrictEqual(lasting.map(({ openedAt }) => openedAt), [gap!.openedAt])
+    assert.notStrictEqual(lasting[0]!.id, gap!.id)
+    gateway.mode = "accept"
+    yield* until("it has ended", Effect.map(open, (gaps) => gaps.length === 0))
+  }).pipe(Effect.scoped))

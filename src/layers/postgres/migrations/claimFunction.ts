@@ -4,7 +4,11 @@
  * An owner without a state since its claim (alive_until is set), or with a state in which the device runs, has crashed.
  * If it had devices on trial, its death counts only for those. An owner that was alive after the device was claimed by
  * another one has not crashed: it was suspended, or cut off from the database.
+ *
+ * The epoch is that of `epochAt` at least.
  */
+import { epochsBegin } from "../../../services/DeviceRepository.ts"
+
 export const claimFunction = `create or replace function columba_claim(p_owner text, p_devices text[])
 returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, deaths integer, trials integer,
   tried_with integer)
@@ -44,7 +48,9 @@ begin
       end as ended
       from before b
     )
-    update devices d set owner = p_owner, epoch = d.epoch + 1, claim = gen_random_uuid(), alive_until = n.alive_at,
+    update devices d set owner = p_owner, epoch = greatest(d.epoch + 1, floor((extract(epoch from v_now) - ${
+  epochsBegin / 1000
+}) * 2)::integer), claim = gen_random_uuid(), alive_until = n.alive_at,
       deaths = cardinality(n.ended), ended = n.ended
     from after n where d.id = n.id
     returning d.id, d.epoch, (extract(epoch from n.alive_at) * 1000)::float8,
