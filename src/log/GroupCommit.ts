@@ -92,6 +92,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
           : "The log went back: an older database has taken its place. Numbers above its head are given out again",
         detail
       ))
+      Effect.runForkWith(context)(store.renew)
     })
     let flushing = 0
     let lastWriteAt = -2n * patienceNanos
@@ -325,6 +326,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       flush,
       ...reader,
       ...makeCursorClaims(store, () => tail.now.generation),
+      generation: () => tail.now.generation,
       moveCursor: (claim, seq, id = null) =>
         moves.move(claim, seq, id, () => {
           movesSince ??= clock.monotonicTimeNanosUnsafe()

@@ -169,6 +169,9 @@ export class LogStore extends Context.Service<LogStore, {
     options: { readonly stepMax: Duration.Duration }
   ) => Effect.Effect<Deletion, StorageUnavailable>
 
+  /** The log turned out to be another one, or another copy: brings the database's schema up to date. */
+  readonly renew: Effect.Effect<void>
+
   /** As `EventLog.mergeIdentities`. */
   readonly mergeIdentities: Effect.Effect<number, StorageUnavailable>
 

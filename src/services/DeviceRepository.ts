@@ -22,11 +22,14 @@ export interface Page<A> {
 /** 2026-01-01, in milliseconds. */
 export const epochsBegin = 1_767_225_600_000
 
+/** Less than the maximum of an integer, so that claims can count further. */
+export const epochMax = 2_000_000_000
+
 /**
- * The least epoch of a claim at this time: a claim in one copy of the database then has no epoch that another copy has assigned
- * before. In half seconds, which fit into an integer until 2060.
+ * The least epoch of a claim at this time, in half seconds: a claim in one copy of the database then has no epoch that another copy
+ * has assigned before, unless the database's clock was set back since. From 2057 on, epochs only count.
  */
-export const epochAt = (millis: number): number => Math.floor((millis - epochsBegin) / 500)
+export const epochAt = (millis: number): number => Math.min(Math.floor((millis - epochsBegin) / 500), epochMax)
 
 /** A claim of one device, by the database's clock. */
 export interface DeviceClaim {
@@ -128,8 +131,8 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
 
   /**
    * `owner` is not the last one that ran its devices, apart from those that it runs (`running`): an older database has forgotten
-   * others. Of these, what was received until `aliveUntil` is in the log; null if that is not known. A device without reception
-   * is not changed.
+   * others. Of these, what was received until `aliveUntil` is in the log; null if that is not known. Inactive and quarantined devices
+   * are not changed.
    */
   readonly disclaim: (
     owner: string,

@@ -231,6 +231,9 @@ export class EventLog extends Context.Service<EventLog, {
    * durable; fails with `CursorLost` when a newer claim holds it, when its row was deleted, or when `seq` is not in
    * the log: beyond the head, or with `id`, the number of another event.
    */
+  /** As `CursorClaim.generation`, now. */
+  readonly generation: () => number
+
   readonly moveCursor: (claim: CursorClaim, seq: number, id?: EventId | null) => Effect.Effect<void, CursorLost>
 
   /** Every sink and the last number it has confirmed. */

@@ -9,7 +9,7 @@ import { Context } from "effect"
 import type { Duration, Effect } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { Gap, GapCause, GapCounts, GapStatus, Provable, Watermark } from "../domain/Gap.ts"
+import type { Gap, GapCause, GapCounts, GapId, GapStatus, Provable, Watermark } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp } from "../domain/Ids.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { Page } from "./DeviceRepository.ts"
@@ -31,6 +31,9 @@ export class GapRepository extends Context.Service<GapRepository, {
   readonly openOf: (
     devices: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, ReadonlyArray<Gap>>, StorageUnavailable>
+
+  /** Which of these are recorded, open or closed. */
+  readonly known: (ids: ReadonlyArray<GapId>) => Effect.Effect<ReadonlySet<GapId>, StorageUnavailable>
 
   /** Newest first by when they were recorded. `limit` 1-1000. */
   readonly page: (options: {

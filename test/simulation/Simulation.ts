@@ -323,6 +323,7 @@ export class Simulation {
 
   /** An operator releases devices that were blamed for the deaths of their processes: these were killed. */
   #releaseDevices(): void {
+    if (!this.plan.pauses.has("kill")) return
     for (const { device: { id, state } } of this.database.tables.devices.values()) {
       if (state._tag !== "Quarantined" || state.reason.code !== processKilled) continue
       this.trace.add(`${id} is released`)
@@ -337,7 +338,7 @@ export class Simulation {
     const { tables } = this.database
     // It takes some time until a new process has recorded what was missed before it.
     if (this.nodes.running.length === 0 || this.time.now < this.nodes.begunAt + 60_000) {
-      found.push("no process runs yet")
+      found.push("no process has run for a minute")
     }
     const since = new Date(this.time.wall - this.time.now + quietSince + 60_000).toISOString()
     for (const gateway of this.gateways) {

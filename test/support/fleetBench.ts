@@ -221,6 +221,7 @@ export const layerOn = (
         follow: () => Stream.die("the fleet bench has no such operation"),
         followEach: () => Effect.never,
         latest: () => unused,
+        generation: () => 0,
         bounds: unused,
         claimCursor: () => unused,
         resumeCursor: () => unused,

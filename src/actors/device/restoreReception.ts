@@ -3,7 +3,7 @@
  * an older one.
  */
 import { Duration } from "effect"
-import type { Gap, Watermark } from "../../domain/Gap.ts"
+import type { Gap, GapId, Watermark } from "../../domain/Gap.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
@@ -99,6 +99,8 @@ export interface OlderLog {
   readonly to: number
   /** The gaps that are open in it. */
   readonly gaps: ReadonlyArray<Gap>
+  /** The gaps of this process that are recorded in it, open or closed. */
+  readonly recorded: ReadonlySet<GapId>
   readonly watermark: Watermark | undefined
 }
 
@@ -123,8 +125,9 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
   const known = new Set(older.gaps.map(({ id }) => id))
   const gaps = reception.gaps.gaps.map((gap): TrackedGap => {
     if (known.has(gap.id)) return gap
-    // Under the same id it may be closed there, with another end: the older log may be a copy in which others continued.
-    const again = { ...gap, id: makeGapId(host.clock.currentTimeMillisUnsafe()) }
+    // Closed there, perhaps with another end: the older log may be a copy in which others continued.
+    const isClosed = older.recorded.has(gap.id)
+    const again = isClosed ? { ...gap, id: makeGapId(host.clock.currentTimeMillisUnsafe()) } : gap
     orders.push({ _tag: "Open", gap: again })
     const { endedAt } = again
     if (endedAt !== null) orders.push({ _tag: "End", gap: { ...again, endedAt } })

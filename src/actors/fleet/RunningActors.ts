@@ -194,8 +194,11 @@ export const make = Effect.fnUntraced(function*(
 
   const reclaim = Effect.fnUntraced(function*(forgotten: Forgotten) {
     // Others that it names as ours belong to another process, or to none. Our next heartbeat is not theirs.
-    yield* repository.disclaim(owner, [...cells.keys()], forgotten.from)
-    const found = yield* Effect.forEach(Arr.chunksOf([...cells.keys()], claimMax), claim)
+    const ids = [...cells.keys()]
+    yield* repository.disclaim(owner, ids, forgotten.from)
+    const remembered = ids.flatMap((id) => cells.get(id)?.reception.gaps.gaps.map((gap) => gap.id) ?? [])
+    const found = yield* Effect.forEach(Arr.chunksOf(ids, claimMax), claim)
+    const recorded = yield* ledger.known(remembered)
     // Synchronous from here on: decisions made meanwhile must be neither refused nor repeated.
     for (const { claims, gaps, watermarks } of found) {
       for (const [id, { epoch }] of claims) {
@@ -203,7 +206,13 @@ export const make = Effect.fnUntraced(function*(
         if (cell === undefined) continue
         cell.claimed(epoch)
         const from = forgotten.from === null ? null : Date.parse(forgotten.from)
-        const older = { from, to: Date.parse(forgotten.to), gaps: gaps.get(id) ?? [], watermark: watermarks.get(id) }
+        const older = {
+          from,
+          to: Date.parse(forgotten.to),
+          gaps: gaps.get(id) ?? [],
+          recorded,
+          watermark: watermarks.get(id)
+        }
         push(cell, forget(cell, older))
         recordAgain(cell)
       }

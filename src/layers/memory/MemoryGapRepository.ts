@@ -14,6 +14,7 @@ export const layer: Layer.Layer<GapRepository, never, MemoryDatabase> = Layer.ef
     const isoNow = () => new Date(now()).toISOString()
 
     return GapRepository.of({
+      known: (ids) => Effect.sync(() => new Set(ids.filter((id) => tables.gaps.has(id)))),
       openOf: (devices) =>
         Effect.sync(() => {
           const found = new Map<DeviceId, Array<Gap>>()

@@ -74,6 +74,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
           .sort((a, b) => a.sink < b.sink ? -1 : 1)
       ),
       deleteOlderThan: (keep, { stepMax }) => Effect.sync(() => tables.deleteOlderThan(keep, stepMax, now())),
+      renew: Effect.void,
       mergeIdentities: Effect.succeed(0),
       erase: (device, chat) => Effect.sync(() => tables.erase(device, chat, now())),
       commits: Stream.empty,

@@ -5,6 +5,7 @@
  * or a copy from before an upgrade was restored.
  */
 import { Effect, Layer, Semaphore } from "effect"
+import type { Cause } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import { isSchemaMissing, unavailable } from "./sqlErrors.ts"
@@ -64,27 +65,46 @@ export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }
 export const layer = Layer.effectDiscard(migrate)
 
 /**
- * To be run with the error of a failed statement: migrates if tables or columns are missing, once for all statements that
- * fail at the same time. Repeating the statement is left to the caller.
+ * Migrates a database that was replaced while in use, once for all callers at the same time. `renew` does so in any case; `repair`
+ * is to be run with the error of a failed statement, and does so if tables or columns are missing. Repeating the statement is left
+ * to the caller.
  */
 export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
   const one = Semaphore.makeUnsafe(1)
-  const repair = Effect.logError(
-    "The database lacks tables or columns of ours: it is new, or an older copy. It is migrated again"
-  ).pipe(
-    Effect.andThen(Effect.provideService(migrate, SqlClient.SqlClient, sql)),
-    Effect.catchCause((cause) => Effect.logWarning("The database could not be migrated; tried again later", cause))
+  let isOdd = false
+  const migrateAgain = Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
+    Effect.tap((ran) =>
+      ran.length === 0
+        ? Effect.void
+        : Effect.logError("The database is new, or a copy from before an upgrade: it was migrated again", {
+          migrations: ran.length
+        })
+    )
   )
-  return (error: unknown): Effect.Effect<void> =>
-    isSchemaMissing(error) ? Effect.asVoid(one.withPermitsIfAvailable(1)(repair)) : Effect.void
+  const failed = (cause: Cause.Cause<unknown>) =>
+    Effect.logWarning("The database could not be migrated; tried again later", cause)
+  const incomplete = Effect.suspend(() => {
+    if (isOdd) return Effect.void
+    isOdd = true
+    return Effect.logError("The database lacks tables or columns of ours although all migrations are recorded in it")
+  })
+  const renew = Effect.catchCause(migrateAgain, failed)
+  const repair = Effect.flatMap(migrateAgain, (ran) => ran.length === 0 ? incomplete : Effect.void).pipe(
+    Effect.catchCause(failed)
+  )
+  return {
+    renew: Effect.asVoid(one.withPermitsIfAvailable(1)(renew)),
+    repair: (error: unknown): Effect.Effect<void> =>
+      isSchemaMissing(error) ? Effect.asVoid(one.withPermitsIfAvailable(1)(repair)) : Effect.void
+  }
 })
 
 /**
  * As `unavailable`, for a database that may be replaced while in use: a statement whose tables or columns are missing has done
  * nothing, so it is tried once more after the migration.
  */
-export const makeAnswered = Effect.map(makeSchemaRepair, (repairSchema) => (operation: string) => {
+export const makeAnswered = Effect.map(makeSchemaRepair, ({ repair }) => (operation: string) => {
   const withinReach = unavailable(operation)
   return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
-    withinReach(Effect.retry(Effect.tapError(effect, repairSchema), { times: 1, while: isSchemaMissing }))
+    withinReach(Effect.retry(Effect.tapError(effect, repair), { times: 1, while: isSchemaMissing }))
 })

@@ -2,7 +2,7 @@
 import { Duration, Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { Gap, GapCause, GapCounts, Provable, Watermark } from "../../domain/Gap.ts"
+import type { Gap, GapCause, GapCounts, GapId, Provable, Watermark } from "../../domain/Gap.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { GapRepository, gapIdPattern } from "../../services/GapRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
@@ -63,6 +63,11 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
       ).pipe(answered("delete old heartbeats"))
 
     return GapRepository.of({
+      known: (ids) =>
+        sql.unsafe<{ readonly id: GapId }>("select id from gaps where id = any ($1::text[])", [[...ids]]).pipe(
+          Effect.map((rows) => new Set(rows.map(({ id }) => id))),
+          answered("find gaps")
+        ),
       openOf: (devices) =>
         sql.unsafe<GapRow>(
           `select ${columns} from gaps g where g.status = 'open' and g.device_id = any($1::text[])

@@ -76,7 +76,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const signals = yield* DatabaseSignals
-    const repairSchema = yield* makeSchemaRepair
+    const schema = yield* makeSchemaRepair
     const answered = yield* makeAnswered
 
     const execute = yield* makeWriterConnection
@@ -85,7 +85,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const write: LogStore["Service"]["write"] = (batch) =>
       Effect.matchEffect(Effect.suspend(() => execute(appendStatement(batch, listener))), {
         onSuccess: (rows) => toResult(batch, rows[0] as AppendRow),
-        onFailure: (error) => Effect.andThen(repairSchema(error), writeFailure(error))
+        onFailure: (error) => Effect.andThen(schema.repair(error), writeFailure(error))
       })
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
@@ -242,6 +242,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       claimCursor,
       cursors,
       deleteOlderThan,
+      renew: schema.renew,
       mergeIdentities,
       shared: signals.shared,
       commits

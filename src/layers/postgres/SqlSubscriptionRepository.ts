@@ -23,7 +23,7 @@ import type {
 import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { headSql } from "./eventReads.ts"
-import { unavailable } from "./sqlErrors.ts"
+import { makeAnswered } from "./Migrations.ts"
 
 const channel = "columba_subscriptions"
 
@@ -90,6 +90,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const signals = yield* DatabaseSignals
+    const answered = yield* makeAnswered
     const announce = (id: string) => signals.notify(channel, id)
 
     const one = (id: SubscriptionId, rows: ReadonlyArray<SubscriptionRow>) =>
@@ -99,13 +100,13 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
       sql.unsafe<SubscriptionRow>(statement, [PgTypes.text(id), ...parameters]).pipe(
         Effect.flatMap((rows) => one(id, rows)),
         Effect.tap(() => announce(id)),
-        unavailable("change a subscription")
+        answered("change a subscription")
       )
 
     const get = (id: SubscriptionId) =>
       sql.unsafe<SubscriptionRow>(`select ${columns} from subscriptions s ${withCursor} where s.id = $1`, [
         PgTypes.text(id)
-      ]).pipe(Effect.flatMap((rows) => one(id, rows)), unavailable("read a subscription"))
+      ]).pipe(Effect.flatMap((rows) => one(id, rows)), answered("read a subscription"))
 
     return SubscriptionRepository.of({
       insert: Effect.fn("SubscriptionRepository.insert")(function*(fields, from) {
@@ -139,11 +140,11 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
         if (rows[0] === undefined) return yield* TooManySubscriptions.of(subscriptionsMax)
         yield* announce(fields.id)
         return toStored(rows[0])
-      }, unavailable("add a subscription")),
+      }, answered("add a subscription")),
       get,
       list: sql.unsafe<SubscriptionRow>(`select ${columns} from subscriptions s ${withCursor} order by s.ordinal`).pipe(
         Effect.map((rows) => rows.map(toStored)),
-        unavailable("list the subscriptions")
+        answered("list the subscriptions")
       ),
       update: (id, wanted) => change(id, changed(updateAssignments), updateParameters(wanted)),
       delete: Effect.fn("SubscriptionRepository.delete")(function*(id) {
@@ -155,7 +156,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
         )
         if (gone.length === 0) return yield* SubscriptionNotFound.of(id)
         yield* announce(id)
-      }, unavailable("remove a subscription")),
+      }, answered("remove a subscription")),
       enable: (id) =>
         change(
           id,
@@ -183,7 +184,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
         sql.unsafe(
           `update subscriptions set health = $2::text::json where id = $1 and ${held} returning id`,
           [PgTypes.text(id), PgTypes.text(JSON.stringify(health)), ...heldParameters(claim)]
-        ).pipe(Effect.map((rows) => rows.length > 0), unavailable("record how a subscription is")),
+        ).pipe(Effect.map((rows) => rows.length > 0), answered("record how a subscription is")),
       disable: Effect.fn("SubscriptionRepository.disable")(function*(id, claim, reason) {
         const rows = yield* sql.unsafe(
           `update subscriptions set disabled_at = clock_timestamp(), disabled_reason = $2, revision = revision + 1
@@ -192,7 +193,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
         )
         if (rows.length > 0) yield* announce(id)
         return rows.length > 0
-      }, unavailable("disable a subscription")),
+      }, answered("disable a subscription")),
       recordDeliveries: (rows) =>
         sql.unsafe(
           `insert into subscription_deliveries
@@ -204,7 +205,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
             abandoned boolean, n integer)
           join subscriptions s on s.id = r."subscriptionId" order by r.n`,
           [PgTypes.text(JSON.stringify(rows.map((row, n) => ({ ...row, n }))))]
-        ).pipe(Effect.asVoid, unavailable("record deliveries")),
+        ).pipe(Effect.asVoid, answered("record deliveries")),
       deliveries: Effect.fn("SubscriptionRepository.deliveries")(function*(id, options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)
@@ -227,7 +228,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
           items: items.map(toDelivery),
           next: rows.length > limit ? encodeCursor(String(items[limit - 1]!.ordinal)) : null
         }
-      }, unavailable("list deliveries")),
+      }, answered("list deliveries")),
       deleteDeliveries: (each, keep) =>
         sql.unsafe<{ count: number }>(
           `with kept as (
@@ -242,7 +243,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
             where d.subscription = kept.id and d.ordinal <= kept.upto returning d.ordinal
           ) select count(*)::integer as count from gone`,
           [PgTypes.int8(BigInt(each)), PgTypes.float8(Duration.toMillis(keep))]
-        ).pipe(Effect.map((rows) => rows[0]!.count), unavailable("delete old deliveries")),
+        ).pipe(Effect.map((rows) => rows[0]!.count), answered("delete old deliveries")),
       changes: Stream.map(signals.listen(channel), () => undefined)
     })
   })

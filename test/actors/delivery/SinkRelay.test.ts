@@ -267,20 +267,26 @@ describe("a relay and its cursor", () => {
       yield* log.reaches(10)
     }))
 
-  it.effect("counts nothing as deleted in a copy of the database in which it has come further, and continues there", () =>
-    Effect.gen(function*() {
-      const { call, log, view } = yield* relayed({ events: 3 })
-      yield* (yield* call).confirm
-      yield* log.reaches(3)
-      Object.assign(log, { oldest: 6, cursor: 8, epoch: 5 })
-      yield* log.add(7)
-      yield* TestClock.adjust("2 minutes")
-      const run = yield* call
-      assert.deepStrictEqual(run.seqs, [9, 10])
-      assert.strictEqual((yield* view).expired, 0)
-      yield* run.confirm
-      yield* log.reaches(10)
-    }))
+  it.effect.each([
+    { claim: "a later claim", epoch: 5 },
+    { claim: "the same claim", epoch: 1 }
+  ])(
+    "counts nothing as deleted in a copy of the database in which $claim has come further, and continues there",
+    ({ epoch }) =>
+      Effect.gen(function*() {
+        const { call, log, view } = yield* relayed({ events: 3 })
+        yield* (yield* call).confirm
+        yield* log.reaches(3)
+        Object.assign(log, { oldest: 6, cursor: 8, epoch })
+        yield* log.add(7)
+        yield* TestClock.adjust("2 minutes")
+        const run = yield* call
+        assert.deepStrictEqual(run.seqs, [9, 10])
+        assert.strictEqual((yield* view).expired, 0)
+        yield* run.confirm
+        yield* log.reaches(10)
+      })
+  )
 
   it.effect("does not wait for the cursor to be durable before it sends the next run", () =>
     Effect.gen(function*() {
@@ -491,6 +497,7 @@ const makeLog = (count: number) => {
     latest: () => Effect.die("not used"),
     cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor, limited: false }]),
     resumeCursor: () => Effect.die("not used"),
+    generation: () => 0,
     deleteOlderThan: () => Effect.succeed({ _tag: "Deleted", count: 0 }),
     mergeIdentities: Effect.succeed(0),
     eraseChat: () => Effect.die("not used"),

@@ -25,6 +25,7 @@ const log = EventLog.of({
   follow: () => Stream.never,
   followEach: () => Effect.never,
   latest: () => unused,
+  generation: () => 0,
   bounds: unused,
   claimCursor: () => unused,
   resumeCursor: () => unused,

@@ -5,8 +5,7 @@
  * A crash repeats the deliveries made since position and health were last written: in order for each device, under the same
  * ids. Health is written first: once the cursor has passed a held device, the device must be recorded as held.
  */
-import { Cause, Clock, DateTime, Deferred, Duration, Effect, Exit, Metric, Random, Scope } from "effect"
-import type { Semaphore } from "effect"
+import { Cause, Clock, DateTime, Deferred, Duration, Effect, Exit, Metric, Random, Scope, Semaphore } from "effect"
 import { auditKind } from "../../../domain/EventKinds.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DisabledReason } from "../../../domain/Subscription.ts"
@@ -52,6 +51,8 @@ export type Ended =
   | { readonly _tag: "Defect" }
 
 export interface Courier {
+  /** As `CursorClaim.generation`, of its claim. */
+  readonly generation: number
   readonly offer: (page: FeedPage) => void
   /** The log is another one, so the state in memory is invalid. */
   readonly reset: Effect.Effect<void>
@@ -225,9 +226,9 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  /** Under another claim, the database is a copy in which the subscription has come further. */
+  /** Without the claim, the events may have been delivered: by another process, or before the database was replaced by a newer copy. */
   const expired = Effect.fnUntraced(function*(oldest: number) {
-    if (!(yield* repository.saveHealth(id, claim, plan.health))) return yield* Effect.asVoid(lost)
+    if (!(yield* saveHealth)) return yield* Effect.asVoid(lost)
     const gone = plan.skipTo(oldest - 1)
     yield* Metric.update(Metrics.subscriptionEventsExpired, gone)
     yield* Effect.logError("Events were deleted before a subscription got to them; it continues with the oldest kept", {
@@ -247,6 +248,14 @@ export const make = Effect.fnUntraced(function*(
   }
   const lost = Deferred.succeed(ended, { _tag: "CursorLost" })
 
+  /** One write at a time, so that an older state does not follow a newer one. */
+  const writing = Semaphore.makeUnsafe(1)
+  const saveHealth = writing.withPermit(Effect.suspend(() => {
+    const { health, healthVersion } = plan
+    const saved = { healthVersion, healthAt: now(), deliveredAt: health.lastDeliveredAt ?? "" }
+    return Effect.tap(repository.saveHealth(id, claim, health), () => Effect.sync(() => Object.assign(written, saved)))
+  }))
+
   /** Writes health first, then the cursor as it was when the health was read. */
   const settle: Effect.Effect<void> = Effect.gen(function*() {
     const { cursor, cursorId, health, healthVersion } = plan
@@ -254,11 +263,10 @@ export const make = Effect.fnUntraced(function*(
     const quiet = delivered !== written.deliveredAt &&
       now() - written.healthAt >= Duration.toMillis(quietHealthInterval)
     if (healthVersion !== written.healthVersion || quiet) {
-      if (!(yield* repository.saveHealth(id, claim, health))) {
+      if (!(yield* saveHealth)) {
         yield* lost
         return
       }
-      Object.assign(written, { healthVersion, healthAt: now(), deliveredAt: delivered })
     }
     if (cursor <= written.cursor) return
     yield* log.moveCursor(claim, cursor, cursorId)
@@ -288,6 +296,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => Effect.andThen(drained, Scope.close(sending, Exit.void)))
   yield* Effect.forEach([pump, catchUp, settling], (loop) => Effect.forkScoped(contained(loop)), { discard: true })
   return {
+    generation: claim.generation,
     offer: (page) => {
       try {
         plan.offer(page.after, page.events, page.through, page.throughId)

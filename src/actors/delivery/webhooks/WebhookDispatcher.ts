@@ -91,6 +91,8 @@ export const make = Effect.fnUntraced(function*(
       couriers.set(id, courier)
       delivering.changed()
       yield* Effect.addFinalizer(() => Effect.sync(() => couriers.delete(id)))
+      // From here on the reader notices that the log has gone back.
+      if (claim.generation !== log.generation()) return { _tag: "LogReset" } as const
       return yield* courier.ended
     }))
   }
@@ -120,7 +122,10 @@ export const make = Effect.fnUntraced(function*(
       const ended = yield* deliver(stored, claim)
       switch (ended._tag) {
         case "Disable":
-          return yield* disable(stored, claim, ended.reason)
+          if (yield* disable(stored, claim, ended.reason)) return
+          // The claim no longer held the cursor.
+          yield* standBy(claim)
+          break
         case "CursorLost":
           yield* standBy(claim)
           break
@@ -165,7 +170,7 @@ export const make = Effect.fnUntraced(function*(
     }
     yield* Effect.orDie(log.append([draft]))
     const disabled = yield* Effect.retry(repository.disable(id, claim, reason), storageRetry).pipe(Effect.orDie)
-    if (!disabled) return
+    if (!disabled) return false
     yield* Metric.update(Metrics.subscriptionsDisabled, 1)
     yield* Effect.logError(
       reason === "gone"
@@ -173,6 +178,7 @@ export const make = Effect.fnUntraced(function*(
         : "A subscription is disabled: nothing was delivered in three days of attempts",
       { subscription: id, enable: `columba subscriptions enable ${id}` }
     )
+    return true
   })
 
   /** Returns when the cursor may be claimed again. */
@@ -249,11 +255,14 @@ export const make = Effect.fnUntraced(function*(
    */
   const read = Effect.gen(function*() {
     yield* delivering.waitUntil(() => couriers.size > 0)
+    const generation = log.generation()
     const { head, headId } = yield* Effect.retry(log.bounds, storageRetry).pipe(Effect.orDie)
     offer({ after: head, events: [], through: head, throughId: headId })
+    const outdated = [...couriers.values()].filter((courier) => courier.generation !== generation)
+    yield* Effect.forEach(outdated, (courier) => courier.reset, { discard: true })
     return yield* Effect.suspend(() =>
       log.followEach(
-        { after: feed.through, mark: feed.throughId },
+        { after: feed.through, mark: feed.throughId, generation },
         (page) => Effect.sync(() => offer({ ...page, after: feed.through }))
       )
     ).pipe(Effect.retry({ schedule: storageRetry, while: ({ _tag }) => _tag === "StorageUnavailable" }))

@@ -7,7 +7,9 @@
  *
  * The epoch is that of `epochAt` at least.
  */
-import { epochsBegin } from "../../../services/DeviceRepository.ts"
+import { epochMax, epochsBegin } from "../../../services/DeviceRepository.ts"
+
+const leastEpoch = `least(floor((extract(epoch from v_now) - ${epochsBegin / 1000}) * 2), ${epochMax})`
 
 export const claimFunction = `create or replace function columba_claim(p_owner text, p_devices text[])
 returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, deaths integer, trials integer,
@@ -15,10 +17,12 @@ returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, death
 language plpgsql volatile as $$
 declare
   v_now timestamptz;
+  v_epoch integer;
 begin
   perform pg_advisory_xact_lock(4341001, 1);
   -- With the precision of the times that processes record themselves, which are compared with this one.
   v_now := date_trunc('milliseconds', clock_timestamp());
+  v_epoch := ${leastEpoch};
   insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
   return query
     with before as (
@@ -48,9 +52,7 @@ begin
       end as ended
       from before b
     )
-    update devices d set owner = p_owner, epoch = greatest(d.epoch + 1, floor((extract(epoch from v_now) - ${
-  epochsBegin / 1000
-}) * 2)::integer), claim = gen_random_uuid(), alive_until = n.alive_at,
+    update devices d set owner = p_owner, epoch = greatest(d.epoch + 1, v_epoch), claim = gen_random_uuid(), alive_until = n.alive_at,
       deaths = cardinality(n.ended), ended = n.ended
     from after n where d.id = n.id
     returning d.id, d.epoch, (extract(epoch from n.alive_at) * 1000)::float8,

@@ -92,7 +92,7 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual([plan.cursor, plan.cursorId], [4, "id-4"], "the fifth event is read again")
   })
 
-  it("does not repeat the events of a device that has caught up when the circuit opens", () => {
+  it("reads again from the first event that was not sent when the circuit opens, and not events of a device that has caught up before it", () => {
     const plan = make()
     fill(plan, [1, 2])
     const [refused, slow] = sendAll(plan, 0)
