@@ -19,18 +19,6 @@ export interface Page<A> {
   readonly next: string | null
 }
 
-/** 2026-01-01, in milliseconds. */
-export const epochsBegin = 1_767_225_600_000
-
-/** Less than the maximum of an integer, so that claims can count further. */
-export const epochMax = 2_000_000_000
-
-/**
- * The least epoch of a claim at this time, in half seconds: a claim in one copy of the database then has no epoch that another copy
- * has assigned before, unless the database's clock was set back since. From 2057 on, epochs only count.
- */
-export const epochAt = (millis: number): number => Math.min(Math.floor((millis - epochsBegin) / 500), epochMax)
-
 /** A claim of one device, by the database's clock. */
 export interface DeviceClaim {
   readonly epoch: number
@@ -121,7 +109,7 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly requestRelease: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
   /**
-   * Makes `owner` the owner of these devices and raises the epoch of each (see `epochAt`), ordered against all appends: events of an
+   * Makes `owner` the owner of these devices and raises the epoch of each (`epochs.ts`), ordered against all appends: events of an
    * older epoch were committed before, and none can be committed after. Ids without a device are left out.
    */
   readonly claim: (

@@ -92,8 +92,6 @@ export type Deletion =
 export interface CursorClaim {
   readonly sink: string
   readonly epoch: number
-  /** Identifies the claim itself: an older database assigns the same epochs again. */
-  readonly id: string
   readonly seq: number
   /**
    * The generation of the log that the numbers belong to, as this process has recorded it: passed to `follow`, it

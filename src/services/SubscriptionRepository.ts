@@ -16,7 +16,6 @@ import type {
   SubscriptionId
 } from "../domain/Subscription.ts"
 import type { SubscriptionNotFound, TooManySubscriptions } from "../domain/SubscriptionErrors.ts"
-import type { CursorClaim } from "./EventLog.ts"
 
 /**
  * Maximum number of subscriptions. Each may hold `windowBytesMax` of events in memory and some connections, so their
@@ -62,9 +61,6 @@ export interface SubscriptionChange extends Partial<Omit<SubscriptionFields, "id
   readonly previousSecretFor?: Duration.Duration
 }
 
-/** Which claim of the subscription's cursor writes. */
-export type HeldClaim = Pick<CursorClaim, "sink" | "epoch" | "id">
-
 export interface DeliveryRow extends Delivery {
   readonly subscriptionId: SubscriptionId
 }
@@ -99,15 +95,15 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
     id: SubscriptionId,
     seq: number
   ) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
-  /** The next two change nothing and return false unless this claim still holds the cursor. */
+  /** The next two change nothing and return false if a newer claim holds the cursor. */
   readonly saveHealth: (
     id: SubscriptionId,
-    claim: HeldClaim,
+    epoch: number,
     health: SubscriptionHealth
   ) => Effect.Effect<boolean, StorageUnavailable>
   readonly disable: (
     id: SubscriptionId,
-    claim: HeldClaim,
+    epoch: number,
     reason: DisabledReason
   ) => Effect.Effect<boolean, StorageUnavailable>
   /** Rows of deleted subscriptions are dropped. */

@@ -4,9 +4,10 @@ import { Effect, Fiber, Queue, Stream } from "effect"
 import type { Layer } from "effect"
 import type { Device } from "../../src/domain/Device.ts"
 import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
-import { DeviceRepository, epochAt } from "../../src/services/DeviceRepository.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import type { Page } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import { nextEpoch } from "../../src/services/epochs.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
 import type { Storage } from "./eventLog.ts"
@@ -41,13 +42,18 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
     it.effect("assigns epochs that follow the time, so that another copy of the database does not assign them again", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
+        const log = yield* EventLog
         const id = freshDevice()
         yield* devices.insert(makeFields(id))
         const claim = Effect.map(devices.claim("one", [id]), (claims) => claims.get(id)!)
         const first = yield* claim
         const second = yield* claim
-        assert.isAtLeast(first.epoch, epochAt(Date.parse(first.claimedAt)))
+        const least = nextEpoch(0, Date.parse(first.claimedAt))
+        assert.isAtLeast(first.epoch, least)
         assert.isAbove(second.epoch, first.epoch)
+        const cursors = [yield* log.claimCursor(id, "now"), (yield* log.resumeCursor(id))!]
+        assert.isAtLeast(cursors[0]!.epoch, least)
+        assert.isAbove(cursors[1]!.epoch, cursors[0]!.epoch)
       }))
 
     it.effect("returns the process that has claimed a device", () =>

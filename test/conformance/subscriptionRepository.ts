@@ -111,7 +111,7 @@ export const subscriptionRepositoryConformance = (
         const { revision, subscription: { id } } = yield* subscriptions.insert(fields(), "now")
         const first = (yield* log.resumeCursor(formatCursorName(id)))!
         const second = (yield* log.resumeCursor(formatCursorName(id)))!
-        assert.strictEqual(second.epoch, first.epoch + 1)
+        assert.isAbove(second.epoch, first.epoch)
         const failing: SubscriptionHealth = {
           failing: {
             since: "2026-11-22T10:04:11.440Z",
@@ -133,15 +133,11 @@ export const subscriptionRepositoryConformance = (
           expired: 4,
           lastDeliveredAt: null
         }
-        assert.isFalse(yield* subscriptions.saveHealth(id, first, failing))
-        // An older database has assigned this epoch before, to a claim that knew nothing of this database's events.
-        const ofAnother = { ...second, id: first.id }
-        assert.isFalse(yield* subscriptions.saveHealth(id, ofAnother, noHealth))
-        assert.isFalse(yield* subscriptions.disable(id, ofAnother, "gone"))
-        assert.isTrue(yield* subscriptions.saveHealth(id, second, failing))
-        assert.isFalse(yield* subscriptions.disable(id, first, "gone"))
-        assert.isTrue(yield* subscriptions.disable(id, second, "failing"))
-        assert.isFalse(yield* subscriptions.disable(id, second, "gone"))
+        assert.isFalse(yield* subscriptions.saveHealth(id, first.epoch, failing))
+        assert.isTrue(yield* subscriptions.saveHealth(id, second.epoch, failing))
+        assert.isFalse(yield* subscriptions.disable(id, first.epoch, "gone"))
+        assert.isTrue(yield* subscriptions.disable(id, second.epoch, "failing"))
+        assert.isFalse(yield* subscriptions.disable(id, second.epoch, "gone"))
         const disabled = yield* subscriptions.get(id)
         assert.strictEqual(disabled.subscription.state, "disabled")
         assert.strictEqual(disabled.subscription.disabled?.reason, "failing")
@@ -168,7 +164,7 @@ export const subscriptionRepositoryConformance = (
           outcome: "refused" as const,
           status: 422
         }]
-        yield* subscriptions.saveHealth(id, claim, { ...noHealth, held })
+        yield* subscriptions.saveHealth(id, claim.epoch, { ...noHealth, held })
         const moved = yield* subscriptions.moveTo(id, claim.seq - 1)
         assert.strictEqual(moved.confirmed, claim.seq - 1)
         assert.deepStrictEqual(moved.subscription.health.held, [])
@@ -197,7 +193,7 @@ export const subscriptionRepositoryConformance = (
             outcome: "refused" as const,
             status: 422
           }))
-          return subscriptions.saveHealth(id, claim, { ...noHealth, held })
+          return subscriptions.saveHealth(id, claim.epoch, { ...noHealth, held })
         }
         const oldest = log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) }).pipe(
           Effect.andThen(Effect.map(log.bounds, (bounds) => bounds.oldest - claim.seq))
@@ -217,12 +213,11 @@ export const subscriptionRepositoryConformance = (
         const log = yield* EventLog
         const { subscription: { id } } = yield* subscriptions.insert(fields(), "now")
         yield* subscriptions.recordDeliveries([attempt(id, 1)])
-        const claim = (yield* log.resumeCursor(formatCursorName(id)))!
         yield* subscriptions.delete(id)
         assert.isNull(yield* log.resumeCursor(formatCursorName(id)))
         assert.notInclude((yield* log.cursors).map(({ sink }) => sink), formatCursorName(id))
         yield* subscriptions.recordDeliveries([attempt(id, 2)])
-        assert.isFalse(yield* subscriptions.saveHealth(id, claim, noHealth))
+        assert.isFalse(yield* subscriptions.saveHealth(id, 1, noHealth))
         const failed = [
           subscriptions.get(id),
           subscriptions.update(id, {}),

@@ -141,7 +141,7 @@ describe("subscriptions over HTTP", () => {
       const claim = (yield* log.resumeCursor(formatCursorName(id)))!
       // In addition to these, the event that the subscription was created.
       yield* log.moveCursor(claim, 3)
-      yield* repository.disable(id, claim, "failing")
+      yield* repository.disable(id, claim.epoch, "failing")
       assert.deepInclude((yield* call("GET", `/${id}`)).body, { state: "disabled", behind: 0 })
       assert.deepInclude((yield* call("POST", `/${id}/enable`)).body, { state: "active", disabled: null })
       assert.deepInclude((yield* call("POST", `/${id}/replay`, { after: "0" })).body, { position: "0", behind: 4 })

@@ -141,12 +141,12 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
         ...subscriptions,
         get: (id) => ask("subscription", subscriptions.get(id)),
         list: ask("subscriptions", subscriptions.list),
-        saveHealth: (id, claim, health) => ask("save health", subscriptions.saveHealth(id, claim, health), true),
-        disable: (id, claim, reason) =>
+        saveHealth: (id, epoch, health) => ask("save health", subscriptions.saveHealth(id, epoch, health), true),
+        disable: (id, epoch, reason) =>
           ask(
             "disable",
             Effect.tap(
-              subscriptions.disable(id, claim, reason),
+              subscriptions.disable(id, epoch, reason),
               () => Effect.sync(() => database.tell(({ onSubscriptions }) => onSubscriptions()))
             ),
             true

@@ -73,8 +73,6 @@ interface WatermarkRow {
 
 interface CursorRow {
   readonly epoch: number
-  /** As `CursorClaim.id`; null before the first claim. */
-  readonly claim: string | null
   readonly seq: number
   /** Maximum time in milliseconds that an event waits; null: without limit. */
   readonly keep: number | null

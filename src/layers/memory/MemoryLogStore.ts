@@ -1,9 +1,9 @@
 /** The log's store in memory: for tests, and for trying the log without a database. Keeps everything. */
-import { randomUUID } from "node:crypto"
 import { Duration, Effect, Layer, Stream } from "effect"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import { LogStore } from "../../log/LogStore.ts"
 import { matches } from "../../log/LogTail.ts"
+import { nextEpoch } from "../../services/epochs.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
 export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
@@ -59,15 +59,14 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
           if (row === undefined) {
             if (start === null) return null
             const seq = start.from === "now" ? tables.head : tables.oldest - 1
-            const id = randomUUID()
-            tables.cursors.set(sink, { epoch: 1, claim: id, seq, keep })
-            return { sink, epoch: 1, id, seq }
+            const epoch = nextEpoch(0, now())
+            tables.cursors.set(sink, { epoch, seq, keep })
+            return { sink, epoch, seq }
           }
-          const epoch = row.epoch + 1
-          const id = randomUUID()
+          const epoch = nextEpoch(row.epoch, now())
           const seq = Math.min(row.seq, tables.head)
-          tables.cursors.set(sink, { epoch, claim: id, seq, keep: start === null ? row.keep : keep })
-          return { sink, epoch, id, seq }
+          tables.cursors.set(sink, { epoch, seq, keep: start === null ? row.keep : keep })
+          return { sink, epoch, seq }
         }),
       cursors: Effect.sync(() =>
         Array.from(tables.cursors, ([sink, { epoch, keep, seq }]) => ({ sink, epoch, seq, limited: keep !== null }))

@@ -12,8 +12,9 @@ import type { LoggedEvent } from "../../domain/Event.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
-import { aliveFor, DeviceRepository, epochAt } from "../../services/DeviceRepository.ts"
+import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim, HandOver } from "../../services/DeviceRepository.ts"
+import { nextEpoch } from "../../services/epochs.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow, MemoryTables } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
@@ -114,7 +115,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           for (const id of ids) {
             const row = tables.devices.get(id)
             if (row === undefined || claims.has(id)) continue
-            const epoch = Math.max(row.epoch + 1, epochAt(now()))
+            const epoch = nextEpoch(row.epoch, now())
             const aliveUntil = row.aliveUntil ??
               (row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null)
             const { deaths, triedWith } = findDeaths(tables, row, owner, claimedAt)

@@ -4,9 +4,10 @@ import { noHealth } from "../../domain/Subscription.ts"
 import type { Delivery, Subscription, SubscriptionId } from "../../domain/Subscription.ts"
 import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/SubscriptionErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
+import { nextEpoch } from "../../services/epochs.ts"
 import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
-import type { DeliveryRow, HeldClaim, StoredSubscription } from "../../services/SubscriptionRepository.ts"
+import type { DeliveryRow, StoredSubscription } from "../../services/SubscriptionRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { MemorySubscription } from "./MemoryDatabase.ts"
 
@@ -54,10 +55,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
         rows.set(row.subscription.id, changed)
         return Effect.as(PubSub.publish(changes, undefined), show(changed))
       })
-    const holds = (claim: HeldClaim) => {
-      const row = tables.cursors.get(claim.sink)
-      return row?.epoch === claim.epoch && row.claim === claim.id
-    }
+    const holds = (id: SubscriptionId, epoch: number) => tables.cursors.get(formatCursorName(id))?.epoch === epoch
     const withHealth = (row: Row, health: Partial<Subscription["health"]>): Row => ({
       ...row,
       subscription: { ...row.subscription, health: { ...row.subscription.health, ...health } }
@@ -69,7 +67,6 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
           if (rows.size >= subscriptionsMax) return Effect.fail(TooManySubscriptions.of(subscriptionsMax))
           tables.cursors.set(formatCursorName(fields.id), {
             epoch: 0,
-            claim: null,
             seq: from === "now" ? tables.head : tables.oldest - 1,
             keep: Duration.toMillis(unconfirmedKeepMax)
           })
@@ -118,19 +115,21 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
       moveTo: Effect.fnUntraced(function*(id, seq) {
         const before = yield* find(id)
         const cursor = tables.cursors.get(formatCursorName(id))
-        if (cursor !== undefined) tables.cursors.set(formatCursorName(id), { ...cursor, seq, epoch: cursor.epoch + 1 })
+        if (cursor !== undefined) {
+          tables.cursors.set(formatCursorName(id), { ...cursor, seq, epoch: nextEpoch(cursor.epoch, now()) })
+        }
         return yield* put(withHealth(before, { held: [] }))
       }),
-      saveHealth: (id, claim, health) =>
+      saveHealth: (id, epoch, health) =>
         Effect.sync(() => {
           const row = rows.get(id)
-          if (row === undefined || !holds(claim)) return false
+          if (row === undefined || !holds(id, epoch)) return false
           rows.set(id, withHealth(row, health))
           return true
         }),
-      disable: Effect.fnUntraced(function*(id, claim, reason) {
+      disable: Effect.fnUntraced(function*(id, epoch, reason) {
         const row = rows.get(id)
-        if (row === undefined || row.subscription.disabled !== null || !holds(claim)) return false
+        if (row === undefined || row.subscription.disabled !== null || !holds(id, epoch)) return false
         yield* put({ ...row, subscription: { ...row.subscription, disabled: { at: isoNow(), reason } } })
         return true
       }),

@@ -1,8 +1,7 @@
 /**
  * Migrates the database to the schema this build needs. Runs at every start and changes nothing when the schema is up to
  * date. Concurrent starts are safe: the migrator locks its table, and a process that loses the race to create that
- * table finds it there. Runs again when a statement finds tables or columns missing, because the database was created anew,
- * or a copy from before an upgrade was restored.
+ * table finds it there. Runs again when a statement finds its tables missing, because the database was created anew.
  */
 import { Effect, Layer, Semaphore } from "effect"
 import type { Cause } from "effect"
@@ -30,7 +29,7 @@ import handOvers from "./migrations/0019_hand_overs.ts"
 import heldDevices from "./migrations/0020_held_devices.ts"
 import claims from "./migrations/0021_claims.ts"
 import outlivedDeaths from "./migrations/0022_outlived_deaths.ts"
-import copiedClaims from "./migrations/0023_copied_claims.ts"
+import epochs from "./migrations/0023_epochs.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -54,7 +53,7 @@ const loader = Migrator.fromRecord({
   "0020_held_devices": heldDevices,
   "0021_claims": claims,
   "0022_outlived_deaths": outlivedDeaths,
-  "0023_copied_claims": copiedClaims
+  "0023_epochs": epochs
 })
 
 /** Returns number and name of each migration that ran. */
@@ -100,8 +99,8 @@ export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
 })
 
 /**
- * As `unavailable`, for a database that may be replaced while in use: a statement whose tables or columns are missing has done
- * nothing, so it is tried once more after the migration.
+ * As `unavailable`, for a database that may be created anew while in use: a statement whose tables are missing has done
+ * nothing, so it is tried once more after they are created.
  */
 export const makeAnswered = Effect.map(makeSchemaRepair, ({ repair }) => (operation: string) => {
   const withinReach = unavailable(operation)

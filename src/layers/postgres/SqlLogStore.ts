@@ -14,6 +14,7 @@ import { channel, erasedSignal, makeCommitSignals } from "./CommitSignals.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered, makeSchemaRepair } from "./Migrations.ts"
 import { appendStatement } from "./appendStatement.ts"
+import { nextEpoch } from "./nextEpoch.ts"
 import { headSql, latestStatement, pageStatement, toEvent } from "./eventReads.ts"
 import type { EventRow, PageRow } from "./eventReads.ts"
 import { describe, isDataError, isNumberTaken } from "./sqlErrors.ts"
@@ -38,15 +39,6 @@ interface EraseRow {
   /** Null where the device has no more events. */
   readonly through: number | null
 }
-
-interface ClaimRow {
-  readonly epoch: number
-  readonly id: string
-  readonly seq: number
-}
-
-/** The columns of a claim, as `ClaimRow`. */
-const claimed = "c.epoch, c.claim::text as id, c.seq::float8 as seq"
 
 interface DeleteRow {
   readonly refused: boolean
@@ -129,17 +121,21 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       const kept = start?.keep ?? null
       const keep = PgTypes.float8(kept === null ? null : Duration.toMillis(kept))
       const rows = known === null
-        ? sql.unsafe<ClaimRow>(
+        ? sql.unsafe<{ epoch: number; seq: number }>(
           `insert into sink_cursors as c (sink, epoch, seq, keep)
-          select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
+          select $1, ${
+            nextEpoch("0", "clock_timestamp()")
+          }, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
           from log_identity l where $2 is not null
-          on conflict (sink) do nothing returning ${claimed}`,
+          on conflict (sink) do nothing returning c.epoch, c.seq::float8 as seq`,
           [PgTypes.text(sink), PgTypes.text(start?.from ?? null), keep]
         )
-        : sql.unsafe<ClaimRow>(
-          `update sink_cursors as c set epoch = c.epoch + 1, claim = gen_random_uuid(), seq = least(c.seq, ${headSql}),
+        : sql.unsafe<{ epoch: number; seq: number }>(
+          `update sink_cursors as c set epoch = ${
+            nextEpoch("c.epoch", "clock_timestamp()")
+          }, seq = least(c.seq, ${headSql}),
             keep = case when $3 then $4::float8 * interval '1 millisecond' else c.keep end
-          where c.sink = $1 and c.epoch = $2 returning ${claimed}`,
+          where c.sink = $1 and c.epoch = $2 returning c.epoch, c.seq::float8 as seq`,
           [PgTypes.text(sink), PgTypes.int4(known), PgTypes.bool(start !== null), keep]
         )
       return rows.pipe(

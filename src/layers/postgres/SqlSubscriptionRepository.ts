@@ -13,9 +13,8 @@ import type {
 } from "../../domain/Subscription.ts"
 import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/SubscriptionErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
-import { SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
 import type {
-  HeldClaim,
   SealedSubscription,
   StoredSubscription,
   SubscriptionChange
@@ -24,6 +23,7 @@ import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { headSql } from "./eventReads.ts"
 import { makeAnswered } from "./Migrations.ts"
+import { nextEpoch } from "./nextEpoch.ts"
 
 const channel = "columba_subscriptions"
 
@@ -56,11 +56,6 @@ const columns = `s.id, s.name, s.url, to_json(s.kinds)::text as kinds, to_json(s
   s.disabled_reason, s.enabled_times, s.revision, s.health::text as health,
   ${millis("created_at")} as created_ms, ${millis("updated_at")} as updated_ms,
   coalesce(c.seq, 0)::float8 as confirmed`
-
-/** Whether a claim still holds the cursor; the parameters are `$3` to `$5`. */
-const held = "exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4 and c.claim = $5::uuid)"
-
-const heldParameters = ({ epoch, id, sink }: HeldClaim) => [PgTypes.text(sink), PgTypes.int4(epoch), PgTypes.text(id)]
 
 const withCursor = "left join sink_cursors c on c.sink = 'webhook:' || s.id"
 
@@ -171,7 +166,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
         change(
           id,
           `with moved as (
-            update sink_cursors set seq = $2::float8, epoch = epoch + 1
+            update sink_cursors set seq = $2::float8, epoch = ${nextEpoch("epoch", "clock_timestamp()")}
             where sink = 'webhook:' || $1 returning sink, seq
           ), s as (
             update subscriptions set health = jsonb_set(health::jsonb, '{held}', '[]')::json,
@@ -180,16 +175,23 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
           ) select ${columns} from s left join moved c on c.sink = 'webhook:' || s.id`,
           [PgTypes.float8(seq)]
         ),
-      saveHealth: (id, claim, health) =>
+      saveHealth: (id, epoch, health) =>
         sql.unsafe(
-          `update subscriptions set health = $2::text::json where id = $1 and ${held} returning id`,
-          [PgTypes.text(id), PgTypes.text(JSON.stringify(health)), ...heldParameters(claim)]
+          `update subscriptions set health = $2::text::json where id = $1
+            and exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4) returning id`,
+          [
+            PgTypes.text(id),
+            PgTypes.text(JSON.stringify(health)),
+            PgTypes.text(formatCursorName(id)),
+            PgTypes.int4(epoch)
+          ]
         ).pipe(Effect.map((rows) => rows.length > 0), answered("record how a subscription is")),
-      disable: Effect.fn("SubscriptionRepository.disable")(function*(id, claim, reason) {
+      disable: Effect.fn("SubscriptionRepository.disable")(function*(id, epoch, reason) {
         const rows = yield* sql.unsafe(
           `update subscriptions set disabled_at = clock_timestamp(), disabled_reason = $2, revision = revision + 1
-          where id = $1 and disabled_at is null and ${held} returning id`,
-          [PgTypes.text(id), PgTypes.text(reason), ...heldParameters(claim)]
+          where id = $1 and disabled_at is null
+            and exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4) returning id`,
+          [PgTypes.text(id), PgTypes.text(reason), PgTypes.text(formatCursorName(id)), PgTypes.int4(epoch)]
         )
         if (rows.length > 0) yield* announce(id)
         return rows.length > 0

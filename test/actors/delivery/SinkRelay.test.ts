@@ -513,7 +513,7 @@ const makeLog = (count: number) => {
       Effect.suspend(() =>
         state.away
           ? Effect.fail(StorageUnavailable.of("claim"))
-          : Effect.succeed({ sink, epoch: ++state.epoch, id: String(state.epoch), seq: state.cursor, generation: 0 })
+          : Effect.succeed({ sink, epoch: ++state.epoch, seq: state.cursor, generation: 0 })
       ),
     moveCursor: (claim, seq) =>
       Effect.gen(function*() {

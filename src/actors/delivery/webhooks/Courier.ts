@@ -253,7 +253,10 @@ export const make = Effect.fnUntraced(function*(
   const saveHealth = writing.withPermit(Effect.suspend(() => {
     const { health, healthVersion } = plan
     const saved = { healthVersion, healthAt: now(), deliveredAt: health.lastDeliveredAt ?? "" }
-    return Effect.tap(repository.saveHealth(id, claim, health), () => Effect.sync(() => Object.assign(written, saved)))
+    return Effect.tap(
+      repository.saveHealth(id, claim.epoch, health),
+      () => Effect.sync(() => Object.assign(written, saved))
+    )
   }))
 
   /** Writes health first, then the cursor as it was when the health was read. */

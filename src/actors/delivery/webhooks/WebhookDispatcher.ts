@@ -169,7 +169,7 @@ export const make = Effect.fnUntraced(function*(
       aliases: []
     }
     yield* Effect.orDie(log.append([draft]))
-    const disabled = yield* Effect.retry(repository.disable(id, claim, reason), storageRetry).pipe(Effect.orDie)
+    const disabled = yield* Effect.retry(repository.disable(id, claim.epoch, reason), storageRetry).pipe(Effect.orDie)
     if (!disabled) return false
     yield* Metric.update(Metrics.subscriptionsDisabled, 1)
     yield* Effect.logError(

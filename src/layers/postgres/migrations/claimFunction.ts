@@ -4,12 +4,10 @@
  * An owner without a state since its claim (alive_until is set), or with a state in which the device runs, has crashed.
  * If it had devices on trial, its death counts only for those. An owner that was alive after the device was claimed by
  * another one has not crashed: it was suspended, or cut off from the database.
- *
- * The epoch is that of `epochAt` at least.
  */
-import { epochMax, epochsBegin } from "../../../services/DeviceRepository.ts"
+import { nextEpoch } from "../nextEpoch.ts"
 
-const leastEpoch = `least(floor((extract(epoch from v_now) - ${epochsBegin / 1000}) * 2), ${epochMax})`
+const epoch = nextEpoch("d.epoch", "v_now")
 
 export const claimFunction = `create or replace function columba_claim(p_owner text, p_devices text[])
 returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, deaths integer, trials integer,
@@ -17,12 +15,10 @@ returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, death
 language plpgsql volatile as $$
 declare
   v_now timestamptz;
-  v_epoch integer;
 begin
   perform pg_advisory_xact_lock(4341001, 1);
   -- With the precision of the times that processes record themselves, which are compared with this one.
   v_now := date_trunc('milliseconds', clock_timestamp());
-  v_epoch := ${leastEpoch};
   insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
   return query
     with before as (
@@ -52,7 +48,7 @@ begin
       end as ended
       from before b
     )
-    update devices d set owner = p_owner, epoch = greatest(d.epoch + 1, v_epoch), claim = gen_random_uuid(), alive_until = n.alive_at,
+    update devices d set owner = p_owner, epoch = ${epoch}, claim = gen_random_uuid(), alive_until = n.alive_at,
       deaths = cardinality(n.ended), ended = n.ended
     from after n where d.id = n.id
     returning d.id, d.epoch, (extract(epoch from n.alive_at) * 1000)::float8,
