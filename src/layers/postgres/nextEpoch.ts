@@ -1,3 +1,4 @@
+/** The epochs of claims (`services/epochs.ts`) in statements that claim. */
 import { epochLength, epochMax, epochsBegin } from "../../services/epochs.ts"
 
 /** As `nextEpoch` of the service; both parameters are SQL expressions. */

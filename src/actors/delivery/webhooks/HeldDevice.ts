@@ -73,6 +73,8 @@ export class HeldDevice {
       this.readAt = now + readAgainAfterMillis
       return
     }
+    // The log is shorter than the window believes: an older database has taken over, and it is not noticed yet.
+    if (page.through <= this.after && page.through < through) this.readAt = now + readAgainAfterMillis
     // Events beyond the window are delivered through the window, once the device is released.
     this.loaded = page.events.filter(({ seq }) => seq <= through)
     this.after = Math.min(page.through, through)

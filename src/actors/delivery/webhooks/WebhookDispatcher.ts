@@ -83,6 +83,14 @@ export const make = Effect.fnUntraced(function*(
   const delivering = new Condition()
   const running = new Map<SubscriptionId, Running>()
 
+  /** Whether the claim is of a log that was replaced before this process knew anything of it. */
+  const isBeyond = ({ seq }: CursorClaim): Effect.Effect<boolean> =>
+    seq <= feed.through ? Effect.succeed(false) : log.locate({ after: seq }).pipe(
+      Effect.retry({ schedule: storageRetry, while: ({ _tag }) => _tag === "StorageUnavailable" }),
+      Effect.as(false),
+      Effect.catch(({ _tag }) => Effect.succeed(_tag === "LogReset"))
+    )
+
   /** Runs one claim of one subscription until it ends, and returns why it ended. */
   const deliver = (stored: StoredSubscription, claim: CursorClaim): Effect.Effect<Ended> => {
     const { id } = stored.subscription
@@ -92,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
       delivering.changed()
       yield* Effect.addFinalizer(() => Effect.sync(() => couriers.delete(id)))
       // From here on the reader notices that the log has gone back.
-      if (claim.generation !== log.generation()) return { _tag: "LogReset" } as const
+      if (claim.generation !== log.generation() || (yield* isBeyond(claim))) return { _tag: "LogReset" } as const
       return yield* courier.ended
     }))
   }

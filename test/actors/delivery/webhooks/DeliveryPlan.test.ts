@@ -335,6 +335,17 @@ describe("a plan of deliveries", () => {
     assert.isBelow(now, 3_100)
   })
 
+  it("waits before it reads a held device again in a log that ends before the device's next event", () => {
+    const plan = make()
+    fill(plan, [1, 2, 2])
+    const [refused] = sendAll(plan, 0)
+    plan.report(refused!, reported("refused"), 0, at)
+    assert.strictEqual(plan.next(5_000)._tag, "ReadHeld")
+    plan.heldRead(device(1), { events: [], through: 0 }, 5_000)
+    assert.deepStrictEqual(plan.next(5_000), { _tag: "Idle", wakeAt: 6_000 })
+    assert.strictEqual(plan.next(6_000)._tag, "ReadHeld")
+  })
+
   it("continues with the oldest kept event of a held device", () => {
     const plan = make()
     fill(plan, [1, 1, 1])

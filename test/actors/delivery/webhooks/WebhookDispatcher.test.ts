@@ -254,6 +254,29 @@ describe("many subscriptions", () => {
       assert.isAtMost(reads, 3)
     }))
 
+  it.live("begin anew if their cursor is beyond the log, because a claim was of a log that was replaced right after it", () =>
+    Effect.gen(function*() {
+      let claims = 0
+      const log = Layer.effect(
+        EventLog,
+        Effect.map(EventLog, (log) =>
+          EventLog.of({
+            ...log,
+            resumeCursor: (sink) =>
+              Effect.map(log.resumeCursor(sink), (claim) =>
+                claim !== null && claims++ === 0 ? { ...claim, seq: claim.seq + 1000 } : claim)
+          }))
+      ).pipe(Layer.provide(GroupCommit.layer), Layer.provide(MemoryLogStore.layer))
+      const storage = Layer.mergeAll(log, MemorySubscriptionRepository.layer).pipe(Layer.provide(MemoryDatabase.layer))
+      const rig = yield* Rig.make({ storage })
+      const subscriber = yield* Subscriber.start()
+      yield* rig.subscribe(subscriber.url)
+      yield* rig.dispatch
+      yield* rig.emit(3)
+      yield* subscriber.until(() => subscriber.received.length === 3)
+      assert.strictEqual(claims, 2)
+    }))
+
   it.live("are delivered by one process at a time: the older claim changes nothing and stays on standby", () =>
     Effect.gen(function*() {
       const storage = Layer.succeedContext(yield* Layer.build(MemoryStorage.layerMemory))
