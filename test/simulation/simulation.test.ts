@@ -32,10 +32,14 @@ const quickSeeds = 40
  * - 20037: a read that failed after some pages forgot that it had found a device deaf.
  * - 23006: the time at which a device came online was recorded a minute later, and counted as the proof of its reception.
  * - 23117: a device that was deaf on two nodes in turn had a gap since the second one.
+ * - 24116, 25397: under the epoch of another copy of the database, a subscription forgot which devices it holds back.
+ * - 25949: a gap that lasted was closed long ago in the copy that took over.
+ * - 26067: a process had a heartbeat for devices that an older copy assigned to it and that it did not run.
+ * - 27379: a row of the history that a suspended process had read hid from the device's next owner that it was deaf.
  */
 const chosen = [
   ...["1", "10", "3", "222", "516", "554", "620", "3948", "20021", "20037"].map((seed) => ({ seed, hours })),
-  ...["23006", "23117"].map((seed) => ({ seed, hours: 4 }))
+  ...["23006", "23117", "24116", "25397", "25949", "26067", "27379"].map((seed) => ({ seed, hours: 4 }))
 ]
 
 const show = async (seed: string, hours: number) => {

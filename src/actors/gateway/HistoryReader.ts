@@ -12,7 +12,7 @@ import type { EventDraft } from "../../domain/Event.ts"
 import type { BackfillView } from "../../services/DeviceFleet.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import { groupEventsMax } from "../../services/EventLog.ts"
-import type { EventLog, Fenced, GroupTooLarge } from "../../services/EventLog.ts"
+import type { EventLog, Fence, Fenced, GroupTooLarge } from "../../services/EventLog.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as GapDrafts from "../../services/GapDrafts.ts"
 import type { History, HistoryAbsent } from "../../services/GatewayParts.ts"
@@ -25,7 +25,7 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import { track } from "../device/GapTracker.ts"
 import type { GapOrder } from "../device/GapTracker.ts"
 import { change, gapRecords, push } from "../device/receptionGaps.ts"
-import { appendFacts } from "./appendFacts.ts"
+import { appendRows } from "./appendRows.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
 import { RecentRate } from "./RecentRate.ts"
 import * as Reading from "./Reading.ts"
@@ -59,6 +59,8 @@ export interface HistoryReader {
   readonly counts: () => Pick<BackfillView, "pages" | "pagesPerSecond" | "rows" | "rowsPerSecond">
 }
 
+const fenceOf = ({ device, epoch }: DeviceCell): Fence => ({ deviceId: device.id, epoch })
+
 export interface HistoryReaderParts {
   readonly log: EventLog["Service"]
   readonly time: DatabaseTime["Service"]
@@ -88,13 +90,13 @@ export const make = Effect.fnUntraced(function*(
   const decide = (cell: DeviceCell, drafts: ReadonlyArray<EventDraft>, effects: ReadonlyArray<LogEffect>) =>
     drafts.length === 0 && effects.length === 0
       ? Effect.succeed([])
-      : log.append(drafts, { fence: { deviceId: cell.device.id, epoch: cell.epoch }, effects })
+      : log.append(drafts, { fence: fenceOf(cell), effects })
 
   /** The last page: its rows and the watermark are one transaction, unless the rows are too large for one. */
   const appendLast = (cell: DeviceCell, read: Reading.Reading, drafts: ReadonlyArray<EventDraft>) => {
     const through = new Date(read.through).toISOString()
     const effects = [GapDrafts.watermark(cell.device.id, through, read.kind === "sweep" ? through : null)]
-    const apart = Effect.tap(appendFacts(log, drafts), () => decide(cell, [], effects))
+    const apart = Effect.tap(appendRows(log, drafts, fenceOf(cell)), () => decide(cell, [], effects))
     return drafts.length > groupEventsMax
       ? apart
       : Effect.catchTag(decide(cell, drafts, effects), "GroupTooLarge", () => apart)
@@ -217,7 +219,7 @@ export const make = Effect.fnUntraced(function*(
       const isLast = answer.next === null
       const appended = isLast && read.kind !== "look"
         ? yield* appendLast(cell, read, drafts)
-        : yield* appendFacts(log, drafts)
+        : yield* appendRows(log, drafts, fenceOf(cell))
       const fresh = yield* deafness.count(cell, read, drafts, appended)
       rows += fresh
       recent.rows.add(fresh, cell.host.now())
