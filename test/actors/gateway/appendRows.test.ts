@@ -6,7 +6,7 @@ import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { EventLog, groupEventsMax } from "../../../src/services/EventLog.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 
-it.effect("stores rows of any number for the owner of the device, and none for a process that has lost it", () =>
+it.live("stores rows of any number for the owner of the device, and none for a process that has lost it", () =>
   Effect.gen(function*() {
     const log = yield* EventLog
     const devices = yield* DeviceRepository
