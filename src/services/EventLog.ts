@@ -102,7 +102,8 @@ export interface CursorClaim {
 
 /**
  * The epoch under which a decision about a device is made. A newer claim of the device (`DeviceRepository.claim`) makes
- * it stale. Facts (messages, acks, rejected frames) never carry one: they are true no matter which process reports them.
+ * it stale. Facts (messages, acks, rejected frames) carry none: they are true no matter which process reports them. Only rows of a
+ * history do, because a row that is new to the device's owner reveals that it has missed something.
  */
 export interface Fence {
   readonly deviceId: DeviceId
@@ -224,14 +225,14 @@ export class EventLog extends Context.Service<EventLog, {
    */
   readonly resumeCursor: (sink: string) => Effect.Effect<CursorClaim | null, StorageUnavailable>
 
+  /** As `CursorClaim.generation`, now. */
+  readonly generation: () => number
+
   /**
    * Moves the cursor with the next batch (or alone after a short idle time). Never backwards. Returns when it is
    * durable; fails with `CursorLost` when a newer claim holds it, when its row was deleted, or when `seq` is not in
    * the log: beyond the head, or with `id`, the number of another event.
    */
-  /** As `CursorClaim.generation`, now. */
-  readonly generation: () => number
-
   readonly moveCursor: (claim: CursorClaim, seq: number, id?: EventId | null) => Effect.Effect<void, CursorLost>
 
   /** Every sink and the last number it has confirmed. */

@@ -197,7 +197,11 @@ export const make = Effect.fnUntraced(function*(
     const ids = [...cells.keys()]
     yield* repository.disclaim(owner, ids, forgotten.from)
     const remembered = ids.flatMap((id) => cells.get(id)?.reception.gaps.gaps.map((gap) => gap.id) ?? [])
-    const found = yield* Effect.forEach(Arr.chunksOf(ids, claimMax), claim)
+    // One that has left this node since may have been claimed by another.
+    const found = yield* Effect.forEach(
+      Arr.chunksOf(ids, claimMax),
+      (chunk) => claim(chunk.filter((id) => placement.holds(id)))
+    )
     const recorded = yield* ledger.known(remembered)
     // Synchronous from here on: decisions made meanwhile must be neither refused nor repeated.
     for (const { claims, gaps, watermarks } of found) {

@@ -184,9 +184,11 @@ export const make = Effect.fnUntraced(function*(
       )
     })
 
-  const fenced = (cell: DeviceCell) =>
+  /** What an older claim of this process was refused does not concern the actor, which has claimed the device again since. */
+  const fenced = (cell: DeviceCell, epoch: number) =>
     Effect.sync(() => {
-      cell.onFenced()
+      if (epoch === cell.epoch) cell.onFenced()
+      else cell.reception.abandon()
       return "over" as const
     })
 
@@ -209,7 +211,7 @@ export const make = Effect.fnUntraced(function*(
             })
           )
       }),
-      Effect.catchTags({ Fenced: () => fenced(cell), GroupTooLarge: Effect.die }),
+      Effect.catchTags({ Fenced: ({ epoch }) => fenced(cell, epoch), GroupTooLarge: Effect.die }),
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : Effect.andThen(
           Effect.annotateLogs(Effect.logError("reading a history crashed", cause), { gateway: gateway.name }),

@@ -1,7 +1,7 @@
 /**
  * Executes the reading of one device's history, a few pages at a time, and updates the device's gaps with the results.
  *
- * Rows are facts: they are appended like live events, under the same identities, and the log returns which were new. The
+ * Rows are appended under the same identities as live events, and the log returns which were new. The
  * watermark moves in the transaction that stores the last rows of a reading. The gaps that the reading accounts for are
  * closed after that, in one transaction. A crash in between leaves gaps open, and the next reading closes them.
  */
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function*(
     return Math.max(cell.reception.floor, age)
   }
 
-  /** The fenced part of a reading: the decisions about the device that follow from it. */
+  /** The decisions about the device that follow from a reading. */
   const decide = (cell: DeviceCell, drafts: ReadonlyArray<EventDraft>, effects: ReadonlyArray<LogEffect>) =>
     drafts.length === 0 && effects.length === 0
       ? Effect.succeed([])

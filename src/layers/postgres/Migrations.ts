@@ -1,10 +1,10 @@
 /**
  * Migrates the database to the schema this build needs. Runs at every start and changes nothing when the schema is up to
  * date. Concurrent starts are safe: the migrator locks its table, and a process that loses the race to create that
- * table finds it there. Runs again when a statement finds its tables missing, because the database was created anew.
+ * table finds it there. Runs again when the log turns out to be another copy (`renew`), and when a statement finds tables or columns
+ * missing, because the database was created anew or a copy from before an upgrade was restored.
  */
 import { Effect, Layer, Semaphore } from "effect"
-import type { Cause } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import { isSchemaMissing, unavailable } from "./sqlErrors.ts"
@@ -70,7 +70,6 @@ export const layer = Layer.effectDiscard(migrate)
  */
 export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
   const one = Semaphore.makeUnsafe(1)
-  let isOdd = false
   const migrateAgain = Effect.provideService(migrate, SqlClient.SqlClient, sql).pipe(
     Effect.tap((ran) =>
       ran.length === 0
@@ -80,27 +79,19 @@ export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
         })
     )
   )
-  const failed = (cause: Cause.Cause<unknown>) =>
-    Effect.logWarning("The database could not be migrated; tried again later", cause)
-  const incomplete = Effect.suspend(() => {
-    if (isOdd) return Effect.void
-    isOdd = true
-    return Effect.logError("The database lacks tables or columns of ours although all migrations are recorded in it")
-  })
-  const renew = Effect.catchCause(migrateAgain, failed)
-  const repair = Effect.flatMap(migrateAgain, (ran) => ran.length === 0 ? incomplete : Effect.void).pipe(
-    Effect.catchCause(failed)
-  )
+  const run = one.withPermitsIfAvailable(1)(Effect.catchCause(
+    migrateAgain,
+    (cause) => Effect.logWarning("The database could not be migrated; tried again when a statement needs it", cause)
+  ))
   return {
-    renew: Effect.asVoid(one.withPermitsIfAvailable(1)(renew)),
-    repair: (error: unknown): Effect.Effect<void> =>
-      isSchemaMissing(error) ? Effect.asVoid(one.withPermitsIfAvailable(1)(repair)) : Effect.void
+    renew: Effect.asVoid(run),
+    repair: (error: unknown): Effect.Effect<void> => isSchemaMissing(error) ? Effect.asVoid(run) : Effect.void
   }
 })
 
 /**
- * As `unavailable`, for a database that may be created anew while in use: a statement whose tables are missing has done
- * nothing, so it is tried once more after they are created.
+ * As `unavailable`, for a database that may be replaced while in use: a statement whose tables or columns are missing has done
+ * nothing, so it is tried once more after the migration.
  */
 export const makeAnswered = Effect.map(makeSchemaRepair, ({ repair }) => (operation: string) => {
   const withinReach = unavailable(operation)

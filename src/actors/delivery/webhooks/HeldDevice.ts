@@ -7,7 +7,7 @@ import type { DeviceId } from "../../../domain/Ids.ts"
 import type { DeliveryOutcome } from "../../../domain/Subscription.ts"
 import type { Reported } from "./deliverySteps.ts"
 
-/** The wait before the next read after storage was unavailable. */
+/** The wait before the next read after one that brought nothing: storage was unavailable, or the log is too short. */
 const readAgainAfterMillis = 1_000
 
 interface HeldFrom {
@@ -28,7 +28,7 @@ export class HeldDevice {
   free = false
   outcome: DeliveryOutcome = "failed"
   status: number | null = null
-  /** The earliest time of the next read, because storage was unavailable. */
+  /** The earliest time of the next read: the last one failed, or the log is too short. */
   readAt: number
   /** The number up to which its events were read, followed by those events. */
   after: number

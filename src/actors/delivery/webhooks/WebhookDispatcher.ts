@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
       delivering.changed()
       yield* Effect.addFinalizer(() => Effect.sync(() => couriers.delete(id)))
       // From here on the reader notices that the log has gone back.
-      if (claim.generation !== log.generation() || (yield* isBeyond(claim))) return { _tag: "LogReset" } as const
+      if (claim.generation !== log.generation() || (yield* isBeyond(claim))) yield* courier.reset
       return yield* courier.ended
     }))
   }
