@@ -2,7 +2,8 @@
  * The epochs of claims. Each claim of a device or a cursor has a larger one than the last, and writes under another epoch are refused.
  * An operator or a failover may replace the database by a copy, in which the last claim has another epoch. If epochs only counted, a
  * claim in one copy would sooner or later have the epoch of a claim in another one, and writes that wait for the database would be
- * accepted there. Therefore epochs follow the time of the database's clock.
+ * accepted there. Therefore epochs follow the time of the database's clock. While that clock is behind the last claim, and before 2026,
+ * they only count.
  */
 
 /** 2026-01-01, in milliseconds. */
